@@ -1,0 +1,128 @@
+"""The compiled cash account: one continuous portfolio with cash, slots and whole raw shares (DOMAIN 2.4).
+
+Within a session: entries at the open from the cash and slots of the previous close, sized on the equity of the
+previous close; then exits; then the mark at the close. Money freed today is spent tomorrow at the earliest.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from kobe.core.panel import Floats, Ints
+
+TAKEN, NO_CASH, NO_SLOT, SYMBOL_HELD, BELOW_ONE_SHARE = 0, 1, 2, 3, 4
+SKIPS = ("taken", "no_cash", "no_slot", "symbol_held", "below_one_share")
+
+
+class Trades(NamedTuple):
+    """Trades in the order in which they are offered: by entry session, then rank. Prices include costs.
+
+    `exit_row` is the last bar of the symbol for a trade that has not ended. `factor` turns adjusted dollars into raw
+    dollars at entry; `fee_rate` is charged on what is sold.
+    """
+
+    symbol: npt.NDArray[np.int32]
+    side: npt.NDArray[np.int8]
+    entry_row: Ints
+    exit_row: Ints
+    closed: npt.NDArray[np.bool_]
+    entry_price: Floats
+    exit_price: Floats
+    risk: Floats
+    adv_shares: Floats
+    factor: Floats
+    fee_rate: Floats
+
+
+class Terms(NamedTuple):
+    """The account's rules; fractions of the equity at the previous close."""
+
+    cash_usd: float
+    risk_fraction: float
+    name_cap: float
+    max_positions: int
+    max_adv_share: float
+
+
+@njit(cache=True, nogil=True)
+def order_quantity(i: int, trades: Any, terms: Any, equity: float, cash: float) -> tuple[float, int]:
+    """Whole raw shares for trade i and why there are none: the least of risk, name cap, liquidity and cash."""
+    price = trades.entry_price[i] * trades.factor[i]
+    by_risk = equity * terms.risk_fraction / (trades.risk[i] * trades.factor[i])
+    by_name = equity * terms.name_cap / price
+    by_volume = terms.max_adv_share * trades.adv_shares[i] / trades.factor[i]
+    wanted = np.floor(min(by_risk, by_name, by_volume))
+    if not wanted >= 1.0:
+        return 0.0, BELOW_ONE_SHARE
+    shares = min(wanted, np.floor(cash / price))
+    return (shares, TAKEN) if shares >= 1.0 else (0.0, NO_CASH)
+
+
+@njit(cache=True, nogil=True)
+def _open(i: int, trades: Any, terms: Any, held: Ints, count: int, equity: float, cash: float) -> tuple[float, int]:
+    if count >= terms.max_positions:
+        return 0.0, NO_SLOT
+    for p in range(count):
+        if trades.symbol[held[p]] == trades.symbol[i]:
+            return 0.0, SYMBOL_HELD
+    return order_quantity(i, trades, terms, equity, cash)
+
+
+@njit(cache=True, nogil=True)
+def _proceeds(i: int, trades: Any, shares: float) -> float:
+    """Cash that closing trade i brings (negative for a short), after the fee on what was sold, rounded up."""
+    amount = shares * trades.factor[i] * trades.exit_price[i]
+    sold = amount if trades.side[i] > 0 else shares * trades.factor[i] * trades.entry_price[i]
+    fee = np.ceil(sold * trades.fee_rate[i] * 100.0 - 1e-9) / 100.0
+    return float(trades.side[i] * amount - fee)
+
+
+@njit(cache=True, nogil=True)
+def run_account(
+    trades: Trades, terms: Terms, session: npt.NDArray[np.int32], close: Floats, first: int, last: int
+) -> tuple[Floats, Floats, Floats, npt.NDArray[np.int8]]:
+    """Run the account from session `first` to `last`.
+
+    Returns equity and gross exposure fraction per session, raw shares and skip reason per trade.
+    """
+    n = len(trades.entry_row)
+    equity, exposure = np.empty(last - first + 1), np.zeros(last - first + 1)
+    quantity, skipped = np.zeros(n), np.zeros(n, np.int8)
+    held = np.empty(terms.max_positions, np.int64)
+    mark_row = np.empty(terms.max_positions, np.int64)
+    cash = before = terms.cash_usd
+    count = nxt = 0
+    for today in range(first, last + 1):
+        settled = cash
+        while nxt < n and session[trades.entry_row[nxt]] <= today:
+            shares, skipped[nxt] = _open(nxt, trades, terms, held, count, before, settled)
+            if shares > 0.0:
+                cost = shares * trades.factor[nxt] * trades.entry_price[nxt]
+                cash -= trades.side[nxt] * cost
+                settled -= cost
+                quantity[nxt] = shares
+                held[count], mark_row[count] = nxt, trades.entry_row[nxt]
+                count += 1
+            nxt += 1
+        value = gross = 0.0
+        kept = 0
+        for p in range(count):
+            i = held[p]
+            if trades.closed[i] and session[trades.exit_row[i]] <= today:
+                cash += _proceeds(i, trades, quantity[i])
+                continue
+            row = mark_row[p]
+            while row < trades.exit_row[i] and session[row + 1] <= today:
+                row += 1
+            worth = quantity[i] * trades.factor[i] * close[row]
+            value += trades.side[i] * worth
+            gross += worth
+            held[kept], mark_row[kept] = i, row
+            kept += 1
+        count = kept
+        before = cash + value
+        equity[today - first] = before
+        exposure[today - first] = gross / before if before > 0.0 else np.nan
+    return equity, exposure, quantity, skipped

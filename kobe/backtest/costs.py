@@ -1,0 +1,113 @@
+"""What trading costs, as dated value objects: never a constant in a formula (DOMAIN 2.3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+
+from kobe.core.panel import Floats, Ints, Panel
+from kobe.core.units import BPS
+
+TICK_USD = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostRates:
+    """Rates in force from a date on.
+
+    Attributes:
+        effective: first session they hold.
+        slippage_bps: per side, on everything that takes liquidity; limit targets pay none.
+        half_spread_bps: (least ADV in dollars, half-spread in bps), most liquid first; the last one holds below.
+        sec_fee_per_million_usd: Section 31 fee on sales, dollars per million.
+        commission_usd: per order.
+    """
+
+    effective: date
+    slippage_bps: float
+    half_spread_bps: tuple[tuple[float, float], ...]
+    sec_fee_per_million_usd: float
+    commission_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostModel:
+    """A schedule of rates, oldest first, and a multiplier for stress runs (`x2` doubles every rate)."""
+
+    name: str
+    rates: tuple[CostRates, ...]
+    multiplier: float = 1.0
+    least_half_spread_ticks: float = 0.5
+
+    def times(self, factor: float) -> "CostModel":
+        """Return the same schedule with every cost multiplied."""
+        return replace(self, name=f"{self.name} x{factor:g}", multiplier=self.multiplier * factor)
+
+    def at(self, day: date) -> CostRates:
+        """Return the rates in force on a day; the oldest ones also before their date."""
+        held = [r for r in self.rates if r.effective <= day]
+        return held[-1] if held else self.rates[0]
+
+    def half_spread(self, rates: CostRates, price: Floats, adv_usd: Floats) -> Floats:
+        """Half the quoted spread as a fraction of the price: by liquidity tier, at least half a tick."""
+        floors = np.array([tier[0] for tier in rates.half_spread_bps])
+        bps = np.array([tier[1] for tier in rates.half_spread_bps])
+        tier = np.minimum((adv_usd[:, None] < floors[None, :]).sum(axis=1), len(bps) - 1)
+        half_tick = self.least_half_spread_ticks * TICK_USD / price
+        result: Floats = np.maximum(bps[tier] * BPS, half_tick) * self.multiplier
+        return result
+
+    def traded_price(
+        self, panel: Panel, rows: Ints, price: Floats, adv_usd: Floats, buys: Floats, takes: Floats
+    ) -> Floats:
+        """Price after spread and slippage, adjusted dollars.
+
+        Args:
+            panel: bars the rows index.
+            rows: int64[n], bar of each fill; its session picks the rates.
+            price: float64[n], fill before costs; NaN stays NaN.
+            adv_usd: float64[n], liquidity known before the fill.
+            buys: float64[n], +1 buying, -1 selling.
+            takes: float64[n], 1 where the fill takes liquidity, 0 for limit targets.
+        """
+        cost = np.zeros(len(price))
+        days = panel.calendar.days[panel.session[rows]]
+        starts = [np.datetime64(r.effective, "D").astype(np.int32) for r in self.rates]
+        which = np.maximum(np.searchsorted(np.array(starts), days, side="right") - 1, 0)
+        for k, rates in enumerate(self.rates):
+            here = which == k
+            raw = price[here] * panel.raw_factor[rows[here]]
+            with np.errstate(invalid="ignore"):
+                spread = self.half_spread(rates, raw, adv_usd[here])
+            cost[here] = spread + rates.slippage_bps * BPS * self.multiplier
+        return price * (1.0 + buys * takes * cost)
+
+    def fee_rate(self, panel: Panel, rows: Ints) -> Floats:
+        """Fee on sales as a fraction of what is sold, by the session of each row."""
+        days = panel.calendar.days[panel.session[rows]]
+        sessions, back = np.unique(days, return_inverse=True)
+        epoch = date(1970, 1, 1).toordinal()
+        fees = [self.at(date.fromordinal(epoch + int(d))).sec_fee_per_million_usd / 1e6 for d in sessions]
+        return (np.array(fees) * self.multiplier)[back] if len(sessions) else np.zeros(0)
+
+
+def no_costs() -> CostModel:
+    """Return the explicit none: every fill at its bar's price."""
+    return flat_costs(0.0)
+
+
+def flat_costs(bps_per_side: float) -> CostModel:
+    """Return a fixed cost per side in basis points and nothing else; for worked examples and comparisons."""
+    rates = CostRates(
+        effective=date(1990, 1, 2),
+        slippage_bps=bps_per_side,
+        half_spread_bps=((0.0, 0.0),),
+        sec_fee_per_million_usd=0.0,
+    )
+    return CostModel(name=f"flat {bps_per_side:g} bp", rates=(rates,), least_half_spread_ticks=0.0)
+
+
+def cost_schedule(rates: Sequence[CostRates]) -> CostModel:
+    """Build the model from dated rates (configuration, `costs`), in any order."""
+    return CostModel(name="schedule", rates=tuple(sorted(rates, key=lambda r: r.effective)))

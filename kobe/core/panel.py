@@ -1,0 +1,174 @@
+"""All bars of all symbols at once, symbol-major and contiguous: what every strategy and the backtest see."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from kobe.core.calendar import Calendar
+from kobe.core.errors import MissingDataError, SchemaError
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+PRICE_COLUMNS = ("open", "high", "low", "close")
+BAR_COLUMNS = (*PRICE_COLUMNS, "volume")
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """The bars of one symbol: views into a panel, oldest first, nothing copied."""
+
+    symbol: str
+    first_row: int
+    session: npt.NDArray[np.int32]
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+    def __len__(self) -> int:
+        return len(self.session)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Daily bars of many symbols in one set of read-only arrays.
+
+    Symbol k occupies rows `offsets[k]` to `offsets[k + 1]`, oldest first. Prices are split-adjusted dollars,
+    volume is adjusted shares; `raw_factor` turns a price into the price that was on the tape that day
+    (raw = price * factor, raw volume = volume / factor). No NaN anywhere: bad bars never get this far.
+
+    Attributes:
+        symbols: in ascending order.
+        offsets: int64[n_symbols + 1], row borders.
+        session: int32[rows], session number of each bar (index into the calendar).
+        open, high, low, close, volume, raw_factor: float64[rows].
+        calendar: what the session numbers count.
+        source: where the bars came from; `synthetic` marks made-up markets in every report.
+        feed: which tape the volume counts (`consolidated`, `iex`, ...).
+        adjustment: `split`, `raw` or `total-return`.
+        universe: `static-current` (survivorship-biased) or `point-in-time`.
+    """
+
+    symbols: tuple[str, ...]
+    offsets: npt.NDArray[np.int64]
+    session: npt.NDArray[np.int32]
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    raw_factor: Floats
+    calendar: Calendar = field(repr=False)
+    source: str = "unknown"
+    feed: str = "consolidated"
+    adjustment: str = "split"
+    universe: str = "static-current"
+
+    def __post_init__(self) -> None:
+        rows = len(self.session)
+        columns = {name: getattr(self, name) for name in (*BAR_COLUMNS, "raw_factor")}
+        for name, column in columns.items():
+            if column.dtype != np.float64 or column.shape != (rows,):
+                raise SchemaError("a panel column has the wrong shape", seen=(name, column.dtype, column.shape))
+            column.flags.writeable = False
+        if len(self.offsets) != len(self.symbols) + 1 or self.offsets[-1] != rows or self.offsets[0] != 0:
+            raise SchemaError("a panel's offsets do not match its symbols", seen=len(self.offsets))
+        self.session.flags.writeable = False
+        self.offsets.flags.writeable = False
+
+    def __len__(self) -> int:
+        return len(self.session)
+
+    def __iter__(self) -> Iterator[Bars]:
+        return (self._bars(k) for k in range(len(self.symbols)))
+
+    def __getitem__(self, symbol: str) -> Bars:
+        return self._bars(self.position(symbol))
+
+    def position(self, symbol: str) -> int:
+        """Return the index of a symbol.
+
+        Raises:
+            MissingDataError: the panel does not hold it.
+        """
+        k = int(np.searchsorted(np.asarray(self.symbols), symbol))
+        if k == len(self.symbols) or self.symbols[k] != symbol:
+            raise MissingDataError(
+                "unknown symbol", seen=symbol, expected=f"one of the {len(self.symbols)} in the store",
+                next_command="kobe data status",
+            )  # fmt: skip
+        return k
+
+    def _bars(self, k: int) -> Bars:
+        rows = slice(int(self.offsets[k]), int(self.offsets[k + 1]))
+        arrays = {name: getattr(self, name)[rows] for name in BAR_COLUMNS}
+        return Bars(self.symbols[k], rows.start, self.session[rows], **arrays)
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether these bars were made up; every output made from them says so."""
+        return self.source == "synthetic"
+
+    @property
+    def banners(self) -> tuple[str, ...]:
+        """Warnings that every report made from these bars must print (DOMAIN D14, 10.21)."""
+        found = ["SYNTHETIC market: made-up bars, no evidence about any real one"] if self.is_synthetic else []
+        if self.universe != "point-in-time":
+            found.append(f"UNIVERSE BIAS: {self.universe}")
+        if self.feed != "consolidated":
+            found.append(f"FEED: {self.feed} volume is a part of the tape")
+        return tuple(found)
+
+    @cached_property
+    def symbol_of_row(self) -> npt.NDArray[np.int32]:
+        """Symbol index of every row, int32[rows]."""
+        return np.repeat(np.arange(len(self.symbols), dtype=np.int32), np.diff(self.offsets))
+
+    @cached_property
+    def digest(self) -> str:
+        """BLAKE2b of everything a result can depend on; equal bars have equal digests wherever they came from."""
+        hasher = hashlib.blake2b(digest_size=16)
+        meta = (self.symbols, self.source, self.feed, self.adjustment, self.universe, self.calendar.digest)
+        hasher.update(repr(meta).encode())
+        for name in ("offsets", "session", *BAR_COLUMNS, "raw_factor"):
+            hasher.update(np.ascontiguousarray(getattr(self, name)).data)
+        return hasher.hexdigest()
+
+    @property
+    def last_session(self) -> int:
+        """Session number of the newest bar of any symbol."""
+        return int(self.session.max()) if len(self) else -1
+
+    @property
+    def first_session(self) -> int:
+        """Session number of the oldest bar of any symbol."""
+        return int(self.session.min()) if len(self) else -1
+
+    def rows_at(self, session: int) -> npt.NDArray[np.int64]:
+        """Return the row of every symbol that has a bar in a session, in symbol order."""
+        return np.flatnonzero(self.session == session)
+
+    def until(self, session: int) -> "Panel":
+        """Cut the future off: a panel that holds no bar after a session, and no symbol without bars."""
+        if session >= self.last_session:
+            return self
+        return self._where(self.session <= session)
+
+    def select(self, symbols: set[str]) -> "Panel":
+        """Keep only some symbols."""
+        wanted = np.array([s in symbols for s in self.symbols], dtype=np.bool_)
+        return self._where(wanted[self.symbol_of_row])
+
+    def _where(self, keep: npt.NDArray[np.bool_]) -> "Panel":
+        running = np.concatenate(([0], np.cumsum(keep)))
+        counts = np.diff(running[self.offsets])
+        present = counts > 0
+        offsets = np.concatenate(([0], np.cumsum(counts[present]))).astype(np.int64)
+        columns = {name: getattr(self, name)[keep] for name in ("session", *BAR_COLUMNS, "raw_factor")}
+        symbols = tuple(s for s, here in zip(self.symbols, present, strict=True) if here)
+        return replace(self, symbols=symbols, offsets=offsets, **columns)

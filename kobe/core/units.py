@@ -1,0 +1,32 @@
+"""Conversions between research numbers (float64) and money (Decimal), and the few unit constants."""
+
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+
+SESSIONS_PER_YEAR = 252
+BPS = 1e-4
+CENT = Decimal("0.01")
+
+
+def to_decimal(value: float | str | Decimal) -> Decimal:
+    """Convert at the order border.
+
+    Goes through `str`, because `Decimal(0.1)` is not 0.1. NaN and infinities are refused.
+
+    Raises:
+        ValueError: the value is not finite.
+    """
+    result = value if isinstance(value, Decimal) else Decimal(str(value))
+    if not result.is_finite():
+        msg = f"money must be finite, got {value!r}"
+        raise ValueError(msg)
+    return result
+
+
+def to_cents(value: Decimal) -> Decimal:
+    """Round a money amount to the cent, half to even."""
+    return value.quantize(CENT, rounding=ROUND_HALF_EVEN)
+
+
+def fee_cents(value: Decimal) -> Decimal:
+    """Round a fee up to the cent, as brokers do; zero stays zero."""
+    return value.quantize(CENT, rounding=ROUND_CEILING)

@@ -1,0 +1,160 @@
+"""Compiled recursions over symbol-major arrays. Each walks one symbol at a time and looks only backwards.
+
+Every kernel takes `offsets` (int64[n + 1], row borders of the symbols) and float64[rows] inputs without NaN,
+and returns float64[rows] with NaN where the value is not yet defined. Row t is known at the close of bar t.
+"""
+
+import numpy as np
+from numba import njit
+
+from kobe.core.panel import Floats, Ints
+
+ZERO = 1e-14  # below this an average move counts as none, as in TA-Lib
+
+
+@njit(cache=True, nogil=True)
+def sma(offsets: Ints, x: Floats, n: int) -> Floats:
+    """Mean of the last n values; first defined at bar n - 1 of a symbol. Equals TA-Lib SMA."""
+    out = np.full(len(x), np.nan)
+    for k in range(len(offsets) - 1):
+        total = 0.0
+        start = offsets[k]
+        for t in range(start, offsets[k + 1]):
+            total += x[t]
+            if t - start >= n - 1:
+                out[t] = total / n
+                total -= x[t - n + 1]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def rolling_mean_min(offsets: Ints, x: Floats, n: int, least: int) -> Floats:
+    """Mean of the last n values, or of those there are when at least `least`."""
+    out = np.full(len(x), np.nan)
+    for k in range(len(offsets) - 1):
+        total = 0.0
+        start = offsets[k]
+        for t in range(start, offsets[k + 1]):
+            total += x[t]
+            if t - start >= n:
+                total -= x[t - n]
+            seen = min(t - start + 1, n)
+            if seen >= least:
+                out[t] = total / seen
+    return out
+
+
+@njit(cache=True, nogil=True)
+def rsi(offsets: Ints, close: Floats, n: int) -> Floats:
+    """Wilder RSI in [0, 100], seeded with the mean of the first n changes; first defined at bar n.
+
+    Equals TA-Lib RSI, except that no movement at all is NaN and not 0 (DOMAIN D7).
+    """
+    out = np.full(len(close), np.nan)
+    for k in range(len(offsets) - 1):
+        start = offsets[k]
+        gain = 0.0
+        loss = 0.0
+        for t in range(start + 1, offsets[k + 1]):
+            change = close[t] - close[t - 1]
+            up = max(0.0, change)
+            down = -change if change < 0.0 else 0.0
+            i = t - start
+            if i <= n:
+                gain += up
+                loss += down
+                if i == n:
+                    gain /= n
+                    loss /= n
+            else:
+                gain = (gain * (n - 1) + up) / n
+                loss = (loss * (n - 1) + down) / n
+            if i >= n and gain + loss >= ZERO:
+                out[t] = 100.0 * (gain / (gain + loss))
+    return out
+
+
+@njit(cache=True, nogil=True)
+def true_range(offsets: Ints, high: Floats, low: Floats, close: Floats) -> Floats:
+    """Largest of high - low and the distances of both from the previous close; NaN at a symbol's first bar."""
+    out = np.full(len(close), np.nan)
+    for k in range(len(offsets) - 1):
+        for t in range(offsets[k] + 1, offsets[k + 1]):
+            previous = close[t - 1]
+            out[t] = max(high[t] - low[t], abs(high[t] - previous), abs(low[t] - previous))
+    return out
+
+
+@njit(cache=True, nogil=True)
+def wilder_atr(offsets: Ints, ranges: Floats, n: int) -> Floats:
+    """Wilder average of the true range, seeded with the mean of TR_1..TR_n at bar n. Equals TA-Lib ATR."""
+    out = np.full(len(ranges), np.nan)
+    for k in range(len(offsets) - 1):
+        start = offsets[k]
+        value = 0.0
+        for t in range(start + 1, offsets[k + 1]):
+            i = t - start
+            if i <= n:
+                value += ranges[t]
+                if i == n:
+                    value /= n
+            else:
+                value = (value * (n - 1) + ranges[t]) / n
+            if i >= n:
+                out[t] = value
+    return out
+
+
+@njit(cache=True, nogil=True)
+def prior_low_and_age(offsets: Ints, low: Floats, n: int) -> tuple[Floats, Floats]:
+    """Lowest low of the n bars before t (t not among them) and its age in bars; equal lows: the newest counts."""
+    lowest = np.full(len(low), np.nan)
+    age = np.full(len(low), np.nan)
+    for k in range(len(offsets) - 1):
+        start = offsets[k]
+        best = start
+        for t in range(start + 1, offsets[k + 1]):
+            if best < t - n:
+                best = t - n
+                for j in range(t - n + 1, t):
+                    if low[j] <= low[best]:
+                        best = j
+            elif low[t - 1] <= low[best]:
+                best = t - 1
+            if t - start >= n:
+                lowest[t] = low[best]
+                age[t] = t - best
+    return lowest, age
+
+
+@njit(cache=True, nogil=True)
+def yang_zhang_at(rows: Ints, first: Ints, o: Floats, h: Floats, low: Floats, c: Floats, n: int) -> Floats:
+    """Yang-Zhang volatility (annualised, 252 sessions) of the n bars ending at each row.
+
+    `first[i]` is the first row of that row's symbol; NaN when fewer than n + 1 bars exist (DOMAIN 5).
+    """
+    out = np.full(len(rows), np.nan)
+    weight = 0.34 / (1.34 + (n + 1) / (n - 1))
+    for i in range(len(rows)):
+        end = rows[i] + 1
+        begin = end - n
+        if begin - 1 < first[i]:
+            continue
+        overnight_sum = 0.0
+        intraday_sum = 0.0
+        for t in range(begin, end):
+            overnight_sum += np.log(o[t] / c[t - 1])
+            intraday_sum += np.log(c[t] / o[t])
+        overnight_mean = overnight_sum / n
+        intraday_mean = intraday_sum / n
+        overnight = 0.0
+        intraday = 0.0
+        rogers_satchell = 0.0
+        for t in range(begin, end):
+            overnight += (np.log(o[t] / c[t - 1]) - overnight_mean) ** 2
+            intraday += (np.log(c[t] / o[t]) - intraday_mean) ** 2
+            up, down, body = np.log(h[t] / o[t]), np.log(low[t] / o[t]), np.log(c[t] / o[t])
+            rogers_satchell += up * (up - body) + down * (down - body)
+        variance = overnight / (n - 1) + weight * intraday / (n - 1) + (1 - weight) * rogers_satchell / n
+        out[i] = np.sqrt(252.0 * variance)
+    return out

@@ -1,0 +1,187 @@
+"""The feature table: indicators over the whole panel, computed once each, and model inputs at chosen rows.
+
+To add an indicator write a function in its file and one line in INDICATORS; for a model input, one in FEATURES.
+Both tables are walked by the prefix-invariance test, so nothing here can see the future unnoticed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from kobe.core.panel import Floats, Panel
+from kobe.features import momentum, patterns, trend, volatility, volume
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Indicator:
+    """A column over all rows: what computes it, and the first bar of a symbol at which it is defined."""
+
+    compute: Callable[[Panel, int], Floats]
+    first_bar: Callable[[int], int]
+
+
+INDICATORS: dict[str, Indicator] = {
+    "sma": Indicator(trend.simple_moving_average, lambda n: n - 1),
+    "ibs": Indicator(momentum.internal_bar_strength, lambda _: 0),
+    "rsi": Indicator(momentum.relative_strength_index, lambda n: n),
+    "atr": Indicator(volatility.average_true_range, lambda n: n),
+    "adv_usd": Indicator(volume.average_dollar_volume, lambda n: min(n, volume.LEAST_OBSERVATIONS) - 1),
+    "prior_low": Indicator(patterns.prior_low, lambda n: n),
+    "prior_low_age": Indicator(patterns.prior_low_age, lambda n: n),
+    "prior_high": Indicator(patterns.prior_high, lambda n: n),
+    "prior_high_age": Indicator(patterns.prior_high_age, lambda n: n),
+    "bars_seen": Indicator(patterns.bars_seen, lambda _: 0),
+}
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Indicators of one panel, each computed at most once on the full history (DOMAIN D11)."""
+
+    panel: Panel
+    market_symbol: str = "SPY"
+    _columns: dict[tuple[str, int], Floats] = field(default_factory=dict, repr=False)
+
+    def column(self, name: str, n: int = 1) -> Floats:
+        """Return an indicator with period n over all rows, float64[rows], read-only; row t known at close t."""
+        key = (name, n)
+        if key not in self._columns:
+            values = INDICATORS[name].compute(self.panel, n)
+            values.flags.writeable = False
+            self._columns[key] = values
+        return self._columns[key]
+
+    def matrix(self, rows: Rows) -> Floats:
+        """Return every model input at some rows, float64[len(rows), len(FEATURES)]; NaN where unknown."""
+        return np.column_stack([compute(self, rows) for compute in FEATURES.values()])
+
+
+def _log_return(n: int) -> Callable[[FeatureTable, Rows], Floats]:
+    def compute(table: FeatureTable, rows: Rows) -> Floats:
+        panel = table.panel
+        enough = rows - n >= panel.offsets[panel.symbol_of_row[rows]]
+        earlier = np.where(enough, rows - n, rows)
+        return np.where(enough, np.log(panel.close[rows] / panel.close[earlier]), np.nan)
+
+    return compute
+
+
+def _at(name: str, n: int) -> Callable[[FeatureTable, Rows], Floats]:
+    return lambda table, rows: table.column(name, n)[rows]
+
+
+def _depth_atr(table: FeatureTable, rows: Rows) -> Floats:
+    panel = table.panel
+    has_previous = rows > panel.offsets[panel.symbol_of_row[rows]]
+    atr_before = np.where(has_previous, table.column("atr", 14)[rows - has_previous], np.nan)
+    return (table.column("prior_low", 20)[rows] - panel.low[rows]) / atr_before
+
+
+def _atr_pct(table: FeatureTable, rows: Rows) -> Floats:
+    return table.column("atr", 14)[rows] / table.panel.close[rows]
+
+
+def _sma200_distance_atr(table: FeatureTable, rows: Rows) -> Floats:
+    return (table.panel.close[rows] - table.column("sma", 200)[rows]) / table.column("atr", 14)[rows]
+
+
+def _gap_atr(table: FeatureTable, rows: Rows) -> Floats:
+    panel = table.panel
+    has_previous = rows > panel.offsets[panel.symbol_of_row[rows]]
+    gap = panel.open[rows] - panel.close[rows - has_previous]
+    return np.where(has_previous, gap / table.column("atr", 14)[rows], np.nan)
+
+
+def _volume_z(table: FeatureTable, rows: Rows) -> Floats:
+    panel = table.panel
+    starts = panel.offsets[panel.symbol_of_row[rows]]
+    window = np.maximum(rows[:, None] - np.arange(19, -1, -1)[None, :], starts[:, None])
+    logs = np.log1p(panel.volume[window])
+    spread = logs.std(axis=1, ddof=1)
+    z = np.divide(logs[:, -1] - logs.mean(axis=1), spread, out=np.full(len(rows), np.nan), where=spread > 0)
+    return np.where(rows - starts >= 19, z, np.nan)
+
+
+def _log_adv(table: FeatureTable, rows: Rows) -> Floats:
+    return np.log10(np.maximum(table.column("adv_usd", 20)[rows], 1.0))
+
+
+def _volatility_rank(table: FeatureTable, rows: Rows, window: int = 252) -> Floats:
+    """Share of the last 252 bars whose Yang-Zhang volatility was at or below today's."""
+    panel = table.panel
+    starts = panel.offsets[panel.symbol_of_row[rows]]
+    enough = rows - starts >= window + 20
+    out = np.full(len(rows), np.nan)
+    if enough.any():
+        past = rows[enough][:, None] - np.arange(window - 1, -1, -1)[None, :]
+        levels = volatility.yang_zhang(panel, past.ravel()).reshape(past.shape)
+        out[enough] = (levels <= levels[:, -1:]).mean(axis=1)
+    return out
+
+
+def _of_market(compute: Callable[[FeatureTable, Rows], Floats]) -> Callable[[FeatureTable, Rows], Floats]:
+    """Evaluate a feature on the market symbol's bar of the same session; NaN when there is none."""
+
+    def evaluate(table: FeatureTable, rows: Rows) -> Floats:
+        panel = table.panel
+        out = np.full(len(rows), np.nan)
+        if table.market_symbol not in panel.symbols:
+            return out
+        market = panel[table.market_symbol]
+        sessions, back = np.unique(panel.session[rows], return_inverse=True)
+        place = np.searchsorted(market.session, sessions)
+        found = (place < len(market)) & (market.session[np.minimum(place, len(market) - 1)] == sessions)
+        values = np.full(len(sessions), np.nan)
+        values[found] = compute(table, (market.first_row + place[found]).astype(np.int64))
+        return values[back]
+
+    return evaluate
+
+
+def _breadth(table: FeatureTable, rows: Rows) -> Floats:
+    """Share of symbols with a close above their SMA200 in that session, among those that have one."""
+    panel = table.panel
+    above = panel.close > table.column("sma", 200)
+    known = ~np.isnan(table.column("sma", 200))
+    size = panel.last_session + 1
+    total = np.bincount(panel.session[known], minlength=size)
+    share = np.full(size, np.nan)
+    np.divide(np.bincount(panel.session[known & above], minlength=size), total, out=share, where=total > 0)
+    return share[panel.session[rows]]
+
+
+def _weekday(day: int) -> Callable[[FeatureTable, Rows], Floats]:
+    def compute(table: FeatureTable, rows: Rows) -> Floats:
+        days = table.panel.calendar.days[table.panel.session[rows]]
+        result: Floats = ((days + 3) % 7 == day).astype(np.float64)  # 1970-01-01 was a Thursday
+        return result
+
+    return compute
+
+
+FEATURES: dict[str, Callable[[FeatureTable, Rows], Floats]] = {
+    "ibs": _at("ibs", 1),
+    "rsi2": _at("rsi", 2),
+    "rsi14": _at("rsi", 14),
+    "depth_atr": _depth_atr,
+    "extreme_age": _at("prior_low_age", 20),
+    "atr_pct": _atr_pct,
+    "sma200_distance_atr": _sma200_distance_atr,
+    "return_5": _log_return(5),
+    "return_20": _log_return(20),
+    "return_60": _log_return(60),
+    "volatility_rank": _volatility_rank,
+    "gap_atr": _gap_atr,
+    "volume_z": _volume_z,
+    "log_adv": _log_adv,
+    "market_trend_atr": _of_market(_sma200_distance_atr),
+    "market_return_5": _of_market(_log_return(5)),
+    "market_volatility_rank": _of_market(_volatility_rank),
+    "breadth": _breadth,
+    "is_monday": _weekday(0),
+    "is_friday": _weekday(4),
+}

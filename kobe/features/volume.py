@@ -1,0 +1,15 @@
+"""Volume: the average dollars that change hands in a day."""
+
+from kobe.core.panel import Floats, Panel
+from kobe.features import kernels
+
+LEAST_OBSERVATIONS = 15
+
+
+def average_dollar_volume(panel: Panel, n: int) -> Floats:
+    """Mean of raw close times raw volume over the last n bars, dollars; NaN with fewer than 15 (DOMAIN 4.5).
+
+    Split adjustment cancels in the product, so adjusted columns give the raw figure. Known at the close.
+    """
+    dollars = panel.close * panel.volume
+    return kernels.rolling_mean_min(panel.offsets, dollars, n, min(n, LEAST_OBSERVATIONS))

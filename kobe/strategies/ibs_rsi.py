@@ -1,0 +1,78 @@
+"""IBS + RSI(2): buy weakness inside an uptrend (DOMAIN 1.2, D4 to D7).
+
+Sources: Pagonidis 2013 for IBS; Connors and Alvarez 2008 for RSI(2) above the 200-day average. The 2 x ATR stop
+is a risk policy: Connors found that hard stops cost mean reversion money, so reports show both.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kobe.core.panel import Panel
+from kobe.core.signal_table import SignalTable
+from kobe.features.table import FeatureTable
+from kobe.strategies.spec import LONG_EXIT, SHORT_EXIT, BaseParams, Setup, Strategy, build_table, tradable
+
+NAME = "ibs_rsi"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IbsRsiParams(BaseParams):
+    """Thresholds of the setup, all inclusive, and the rule that ends a trade early.
+
+    Attributes:
+        ibs_max: largest IBS of a long setup; the short setup mirrors it as 1 - ibs_max.
+        rsi_bars: period of Wilder's RSI.
+        rsi_max: largest RSI of a long setup; mirrored as 100 - rsi_max.
+        exit_rule: `rsi` (RSI >= 70), `sma5` (close > SMA5) or `ibs` (IBS >= 0.8), judged at each close.
+    """
+
+    ibs_max: float = 0.20
+    rsi_bars: int = 2
+    rsi_max: float = 10.0
+    exit_rule: str = "rsi"
+
+
+def _exit_mask(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> npt.NDArray[np.uint8]:
+    if params.exit_rule == "rsi":
+        rsi = features.column("rsi", params.rsi_bars)
+        up, down = rsi >= 70.0, rsi <= 30.0
+    elif params.exit_rule == "sma5":
+        average = features.column("sma", 5)
+        up, down = panel.close > average, panel.close < average
+    elif params.exit_rule == "ibs":
+        ibs = features.column("ibs")
+        up, down = ibs >= 0.8, ibs <= 0.2
+    else:
+        msg = f"unknown exit_rule {params.exit_rule!r}: rsi, sma5 or ibs"
+        raise ValueError(msg)
+    return up * LONG_EXIT + down * SHORT_EXIT
+
+
+def signals(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> SignalTable:
+    """Return every setup of the panel; a signal at row t is known at close t and filled at the open of t + 1."""
+    ibs, rsi = features.column("ibs"), features.column("rsi", params.rsi_bars)
+    trend = features.column("sma", params.sma_bars)
+    usable = tradable(panel, features, params)
+    long_rows = np.flatnonzero(usable & (panel.close > trend) & (ibs <= params.ibs_max) & (rsi <= params.rsi_max))
+    stretch = 1.0 - (ibs[long_rows] + rsi[long_rows] / 100.0) / 2.0
+    setups = [Setup(sign=1, rows=long_rows, score=stretch)]
+    if params.shorts:
+        weak = (panel.close < trend) & (ibs >= 1.0 - params.ibs_max) & (rsi >= 100.0 - params.rsi_max)
+        rows = np.flatnonzero(usable & weak)
+        setups.append(Setup(sign=-1, rows=rows, score=(ibs[rows] + rsi[rows] / 100.0) / 2.0))
+    return build_table(NAME, features, params, setups, _exit_mask(panel, features, params))
+
+
+SPEC = Strategy(
+    name=NAME,
+    summary="buys a close near the low of its bar with a washed-out RSI(2), above the 200-day average",
+    defaults=IbsRsiParams(),
+    grid={
+        "ibs_max": (0.10, 0.15, 0.20, 0.25),
+        "rsi_max": (5.0, 10.0, 15.0),
+        "exit_rule": ("rsi", "sma5", "ibs"),
+    },
+    signals=signals,
+)

@@ -1,0 +1,148 @@
+"""What a strategy is to the rest of kobe, and the conditions every strategy's signals share."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kobe.core.errors import ConfigError
+from kobe.core.ids import short_digest
+from kobe.core.panel import Panel
+from kobe.core.signal_table import SignalTable
+from kobe.features.table import FeatureTable
+
+LONG_EXIT, SHORT_EXIT = np.uint8(1), np.uint8(2)
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseParams:
+    """Parameters every strategy has (DOMAIN 11).
+
+    Attributes:
+        sma_bars: trend filter, closes above (shorts: below) this simple moving average, strict.
+        atr_bars: Wilder ATR period.
+        stop_atr: protective stop distance in ATR.
+        hold_bars: position is closed at the close of this bar, the entry bar being 1 (D6).
+        max_gap_atr: no entry when the next open is further than this from the close (D10).
+        min_price_usd: least raw price, inclusive.
+        min_adv_usd: least average dollar volume over 20 bars, inclusive.
+        min_history_bars: bars a symbol needs before its first signal.
+        shorts: research only; live trading is long only (D25).
+    """
+
+    sma_bars: int = 200
+    atr_bars: int = 14
+    stop_atr: float = 2.0
+    hold_bars: int = 5
+    max_gap_atr: float = 2.0
+    min_price_usd: float = 5.0
+    min_adv_usd: float = 5e6
+    min_history_bars: int = 250
+    shorts: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy:
+    """A strategy as the table holds it.
+
+    Attributes:
+        name: id used in artifacts, order ids and the configuration.
+        summary: one line for people.
+        defaults: the literature's parameters.
+        grid: parameter name -> values tried in train windows only; its size counts as trials.
+        signals: the one implementation, vectorised over the panel and causal at every row.
+    """
+
+    name: str
+    summary: str
+    defaults: BaseParams
+    grid: Mapping[str, tuple[Any, ...]]
+    signals: Callable[[Panel, FeatureTable, Any], SignalTable]
+
+    def params(self, changes: Mapping[str, Any]) -> BaseParams:
+        """Return the defaults with some values changed.
+
+        Raises:
+            ConfigError: a name is not a parameter of this strategy.
+        """
+        known = asdict(self.defaults)
+        unknown = sorted(set(changes) - set(known))
+        if unknown:
+            raise ConfigError(
+                f"unknown parameter of {self.name}",
+                seen=", ".join(unknown),
+                expected=", ".join(known),
+                next_command="kobe config show",
+            )
+        return replace(self.defaults, **changes)
+
+    def combinations(self, base: BaseParams) -> list[BaseParams]:
+        """Return every grid point around some base parameters, in a fixed order."""
+        names = list(self.grid)
+        return [replace(base, **dict(zip(names, values, strict=True))) for values in product(*self.grid.values())]
+
+
+def params_hash(strategy: str, params: BaseParams) -> str:
+    """Digest of a strategy's parameters; part of every signal id."""
+    return short_digest([strategy, asdict(params)])
+
+
+def tradable(panel: Panel, features: FeatureTable, params: BaseParams) -> Mask:
+    """Rows whose symbol is liquid, priced and old enough (D4): raw price, raw dollar volume, history, ATR > 0.
+
+    NaN compares as False, so an undefined indicator never lets a row through.
+    """
+    raw_close = panel.close * panel.raw_factor
+    result: Mask = (
+        (raw_close >= params.min_price_usd)
+        & (features.column("adv_usd", 20) >= params.min_adv_usd)
+        & (features.column("bars_seen") >= params.min_history_bars)
+        & (features.column("atr", params.atr_bars) > 0)
+    )
+    return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """Rows of one direction with the columns that belong to them."""
+
+    sign: int
+    rows: npt.NDArray[np.int64]
+    score: npt.NDArray[np.float64]
+    stop_level: npt.NDArray[np.float64] | None = None
+
+
+def build_table(
+    name: str,
+    features: FeatureTable,
+    params: BaseParams,
+    setups: list[Setup],
+    exit_mask: npt.NDArray[np.uint8],
+    target_r: float = np.nan,
+) -> SignalTable:
+    """Assemble the signal table, ordered by row; a setup without stop levels gets the ATR stop."""
+    rows = np.concatenate([s.rows for s in setups])
+    order = np.argsort(rows, kind="stable")
+    atr = features.column("atr", params.atr_bars)[rows]
+    levels = [np.full(len(s.rows), np.nan) if s.stop_level is None else s.stop_level for s in setups]
+    level = np.concatenate(levels)
+    distance = np.where(np.isnan(level), params.stop_atr * atr, np.nan)
+    return SignalTable(
+        strategy=name,
+        params=asdict(params),
+        params_hash=params_hash(name, params),
+        row=rows[order].astype(np.int64),
+        side=np.concatenate([np.full(len(s.rows), s.sign, np.int8) for s in setups])[order],
+        stop_distance=distance[order],
+        stop_level=level[order],
+        target_r=np.full(len(rows), target_r),
+        atr=atr[order],
+        score=np.clip(np.concatenate([s.score for s in setups])[order], 0.0, 1.0),
+        exit_mask=exit_mask,
+        max_gap_atr=params.max_gap_atr,
+        hold_bars=params.hold_bars,
+    )

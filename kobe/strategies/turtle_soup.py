@@ -1,0 +1,81 @@
+"""Turtle Soup: buy a failed break of an old low, confirmed by a close back inside (DOMAIN 1.3, D8 to D10).
+
+Source: Raschke and Connors, Street Smarts, 1995, in its end-of-day form. "ICT" is only a label here: the intraday
+version with fair-value gaps needs intraday bars and is not claimed (D2).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kobe.core.panel import Panel
+from kobe.core.signal_table import SignalTable
+from kobe.features.table import FeatureTable
+from kobe.strategies.spec import BaseParams, Setup, Strategy, build_table, tradable
+
+NAME = "turtle_soup"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurtleSoupParams(BaseParams):
+    """The sweep's shape and the trade's frame.
+
+    Attributes:
+        lookback_bars: window of the prior extreme, today excluded.
+        min_age_bars: least age of that extreme, inclusive.
+        min_depth_atr, max_depth_atr: depth of the sweep in ATR of the day before, both inclusive.
+        stop_mode: `atr` (2 ATR from the fill) or `sweep` (a fixed level beyond the day's extreme).
+        sweep_pad_atr: how far beyond, in ATR of the signal day.
+        target_r: profit target in units of risk.
+    """
+
+    lookback_bars: int = 20
+    min_age_bars: int = 4
+    min_depth_atr: float = 0.10
+    max_depth_atr: float = 2.0
+    stop_mode: str = "atr"
+    sweep_pad_atr: float = 0.2
+    target_r: float = 1.0
+
+
+def _setup(panel: Panel, features: FeatureTable, params: TurtleSoupParams, sign: int) -> Setup:
+    """Find sweeps of the prior low (sign +1) or, mirrored, of the prior high (sign -1)."""
+    side = "low" if sign > 0 else "high"
+    extreme = panel.low if sign > 0 else panel.high
+    level = features.column(f"prior_{side}", params.lookback_bars)
+    age = features.column(f"prior_{side}_age", params.lookback_bars)
+    atr = features.column("atr", params.atr_bars)
+    atr_before = np.full(len(panel), np.nan)
+    atr_before[1:] = atr[:-1]  # a symbol's first bar would see another's last ATR; the history rule excludes it
+    with np.errstate(divide="ignore", invalid="ignore"):
+        depth = sign * (level - extreme) / atr_before
+    recovery = sign * (panel.close - level)
+    swept = (depth > 0) & (depth >= params.min_depth_atr) & (depth <= params.max_depth_atr)
+    trend = sign * (panel.close - features.column("sma", params.sma_bars)) > 0
+    fits: npt.NDArray[np.bool_] = swept & (age >= params.min_age_bars) & (recovery > 0) & trend
+    rows = np.flatnonzero(fits & tradable(panel, features, params))
+    stop: Any = None
+    if params.stop_mode == "sweep":
+        stop = extreme[rows] - sign * params.sweep_pad_atr * atr[rows]
+    elif params.stop_mode != "atr":
+        msg = f"unknown stop_mode {params.stop_mode!r}: atr or sweep"
+        raise ValueError(msg)
+    return Setup(sign=sign, rows=rows, score=recovery[rows] / (2.0 * atr[rows]), stop_level=stop)
+
+
+def signals(panel: Panel, features: FeatureTable, params: TurtleSoupParams) -> SignalTable:
+    """Return every confirmed sweep; known at close t, filled at the open of t + 1."""
+    setups = [_setup(panel, features, params, sign) for sign in ((1, -1) if params.shorts else (1,))]
+    no_signal_exit = np.zeros(len(panel), dtype=np.uint8)
+    return build_table(NAME, features, params, setups, no_signal_exit, target_r=params.target_r)
+
+
+SPEC = Strategy(
+    name=NAME,
+    summary="buys a sweep of a low at least four bars old that closes back above it, above the 200-day average",
+    defaults=TurtleSoupParams(),
+    grid={"target_r": (0.5, 1.0, 1.5, 2.0), "stop_mode": ("atr", "sweep")},
+    signals=signals,
+)
