@@ -128,10 +128,11 @@ def prior_low_and_age(offsets: Ints, low: Floats, n: int) -> tuple[Floats, Float
 
 
 @njit(cache=True, nogil=True)
-def yang_zhang_at(rows: Ints, first: Ints, o: Floats, h: Floats, low: Floats, c: Floats, n: int) -> Floats:
-    """Yang-Zhang volatility (annualised, 252 sessions) of the n bars ending at each row.
+def yang_zhang_at(rows: Ints, first: Ints, overnight: Floats, up: Floats, down: Floats, body: Floats, n: int) -> Floats:
+    """Yang-Zhang volatility (annualised, 252 sessions) of the n bars ending at each row (DOMAIN 5).
 
-    `first[i]` is the first row of that row's symbol; NaN when fewer than n + 1 bars exist (DOMAIN 5).
+    Inputs are log ratios per bar: open to the close before, high, low and close to the open. `first[i]` is the first
+    row of that row's symbol; NaN when fewer than n + 1 bars exist.
     """
     out = np.full(len(rows), np.nan)
     weight = 0.34 / (1.34 + (n + 1) / (n - 1))
@@ -140,21 +141,18 @@ def yang_zhang_at(rows: Ints, first: Ints, o: Floats, h: Floats, low: Floats, c:
         begin = end - n
         if begin - 1 < first[i]:
             continue
-        overnight_sum = 0.0
-        intraday_sum = 0.0
+        overnight_mean = 0.0
+        body_mean = 0.0
         for t in range(begin, end):
-            overnight_sum += np.log(o[t] / c[t - 1])
-            intraday_sum += np.log(c[t] / o[t])
-        overnight_mean = overnight_sum / n
-        intraday_mean = intraday_sum / n
-        overnight = 0.0
-        intraday = 0.0
+            overnight_mean += overnight[t] / n
+            body_mean += body[t] / n
+        overnight_square = 0.0
+        body_square = 0.0
         rogers_satchell = 0.0
         for t in range(begin, end):
-            overnight += (np.log(o[t] / c[t - 1]) - overnight_mean) ** 2
-            intraday += (np.log(c[t] / o[t]) - intraday_mean) ** 2
-            up, down, body = np.log(h[t] / o[t]), np.log(low[t] / o[t]), np.log(c[t] / o[t])
-            rogers_satchell += up * (up - body) + down * (down - body)
-        variance = overnight / (n - 1) + weight * intraday / (n - 1) + (1 - weight) * rogers_satchell / n
+            overnight_square += (overnight[t] - overnight_mean) ** 2
+            body_square += (body[t] - body_mean) ** 2
+            rogers_satchell += up[t] * (up[t] - body[t]) + down[t] * (down[t] - body[t])
+        variance = (overnight_square + weight * body_square) / (n - 1) + (1 - weight) * rogers_satchell / n
         out[i] = np.sqrt(252.0 * variance)
     return out

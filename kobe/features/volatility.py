@@ -18,5 +18,10 @@ def yang_zhang(panel: Panel, rows: npt.NDArray[np.int64], n: int = 20) -> Floats
 
     NaN with fewer than n + 1 bars. Known at the close. Source: Yang and Zhang 2000; fixture F11 in DOMAIN 5.
     """
-    first = panel.offsets[panel.symbol_of_row[rows]]
-    return kernels.yang_zhang_at(rows, first, panel.open, panel.high, panel.low, panel.close, n)
+    wanted, back = np.unique(rows, return_inverse=True)
+    overnight = np.zeros(len(panel))
+    overnight[1:] = np.log(panel.open[1:] / panel.close[:-1])  # a symbol's first bar is never inside a window
+    up, down = np.log(panel.high / panel.open), np.log(panel.low / panel.open)
+    body = np.log(panel.close / panel.open)
+    first = panel.offsets[panel.symbol_of_row[wanted]]
+    return kernels.yang_zhang_at(wanted, first, overnight, up, down, body, n)[back]

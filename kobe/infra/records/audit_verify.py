@@ -17,9 +17,7 @@ from typing import BinaryIO, Literal, NamedTuple
 from kobe.infra import durable
 from kobe.infra.records import audit_lines as lines
 
-Problem = Literal[
-    "ok", "edited", "inserted", "deleted", "reordered", "truncated", "torn", "clock_back", "missing_head"
-]
+Problem = Literal["ok", "edited", "inserted", "deleted", "reordered", "truncated", "torn", "clock_back", "missing_head"]
 # Time servers step clocks by fractions of a second; a clock set back to hide a decision moves by more.
 CLOCK_TOLERANCE = timedelta(seconds=1)
 _READ_BYTES = 1 << 20

@@ -1,0 +1,243 @@
+"""Walk-forward: choose parameters in each train window, judge them in the test window after it (DOMAIN 3.1)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kobe.backtest import engine, metrics
+from kobe.backtest.engine import Assumptions, Outcomes, Portfolio
+from kobe.backtest.folds import Fold, in_test, in_train
+from kobe.core.panel import Floats, Panel
+from kobe.core.ports import Progress
+from kobe.features.table import FeatureTable
+from kobe.strategies.spec import BaseParams, Strategy, params_hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """How parameters are chosen inside a train window.
+
+    Attributes:
+        purge_sessions: last sessions of training that are left out, besides every label that ends in the test.
+        least_trades: a trial with fewer has no objective.
+        plateau: the neighbours' median objective must reach this share of the best one's.
+    """
+
+    purge_sessions: int = 5
+    least_trades: int = 20
+    plateau: float = 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One parameter combination in one train window; the objective is the t statistic clustered by date."""
+
+    params: dict[str, Any]
+    params_hash: str
+    trades: int
+    mean_r: float
+    objective: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One fold with every trial and the choice made; `chosen_by` is `train` or `default`, and `why` says so."""
+
+    fold: Fold
+    params: BaseParams
+    params_hash: str
+    chosen_by: str
+    why: str
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalkForward:
+    """The out-of-sample record of one strategy: choices, signals and one continuous account.
+
+    Attributes:
+        splits: complete splits in order.
+        next_split: parameters chosen for the sessions after the last split; what the scan uses.
+        outcomes: every out-of-sample signal, split by split, each with its outcome.
+        split_number: int32 per signal.
+        portfolio: one account over all of them, from the first to the last test session (D17).
+    """
+
+    strategy: str
+    splits: tuple[Split, ...]
+    next_split: Split
+    outcomes: Outcomes
+    split_number: npt.NDArray[np.int32]
+    portfolio: Portfolio
+
+    @property
+    def trials(self) -> int:
+        """Combinations ever looked at; the number that deflates a Sharpe ratio."""
+        return sum(len(s.trials) for s in (*self.splits, self.next_split))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Record:
+    """What one combination did over the whole history: closed trades, one per symbol at a time."""
+
+    params: BaseParams
+    params_hash: str
+    session: npt.NDArray[np.int32]
+    exit_session: npt.NDArray[np.int32]
+    net_r: Floats
+
+
+def _record(
+    panel: Panel, features: FeatureTable, strategy: Strategy, params: BaseParams, assumptions: Assumptions
+) -> _Record:
+    table = strategy.signals(panel, features, params)
+    outcomes = engine.evaluate(panel, features, table, assumptions)
+    kept = outcomes.take(engine.one_per_symbol(outcomes) & outcomes.closed)
+    return _Record(
+        params=params,
+        params_hash=table.params_hash,
+        session=kept.session,
+        exit_session=kept.exit_session,
+        net_r=kept.net_r,
+    )
+
+
+def _trial(record: _Record, fold: Fold, choice: Choice) -> Trial:
+    mine = in_train(fold, record.session, record.exit_session, choice.purge_sessions)
+    net_r, dates = record.net_r[mine], record.session[mine]
+    enough = len(net_r) >= choice.least_trades
+    return Trial(
+        params=asdict(record.params),
+        params_hash=record.params_hash,
+        trades=len(net_r),
+        mean_r=float(net_r.mean()) if len(net_r) else math.nan,
+        objective=metrics.date_clustered_t(net_r, dates) if enough else math.nan,
+    )
+
+
+def _neighbours(index: int, shape: Sequence[int], ordered: Sequence[bool]) -> list[int]:
+    """Flat indices one step away along the ordered axes of the grid."""
+    place = np.unravel_index(index, shape)
+    found = []
+    for axis, is_ordered in enumerate(ordered):
+        for step in (-1, 1):
+            moved = list(place)
+            moved[axis] += step
+            if is_ordered and 0 <= moved[axis] < shape[axis]:
+                found.append(int(np.ravel_multi_index(tuple(moved), tuple(shape))))
+    return found
+
+
+def choose(trials: Sequence[Trial], strategy: Strategy, choice: Choice) -> tuple[int | None, str]:
+    """Return the index of the trial to use, or None for the literature's defaults, and why.
+
+    The best objective wins only on a plateau: the median of its neighbours along the numeric axes must reach
+    `choice.plateau` of it. A lone peak is noise until proved otherwise.
+    """
+    objective = np.array([t.objective for t in trials])
+    if not np.any(objective > 0):
+        return None, "no combination made money in training with enough trades"
+    best = int(np.nanargmax(objective))
+    shape = [len(values) for values in strategy.grid.values()]
+    ordered = [not isinstance(values[0], str) for values in strategy.grid.values()]
+    around = objective[_neighbours(best, shape, ordered)]
+    median = float(np.median(np.nan_to_num(around, nan=0.0))) if len(around) else float(objective[best])
+    if median < choice.plateau * objective[best]:
+        return None, f"lone peak: neighbours' median {median:.2f} against {objective[best]:.2f}"
+    return best, f"objective {objective[best]:.2f} on a plateau of {median:.2f}"
+
+
+def _split(records: Sequence[_Record], fold: Fold, strategy: Strategy, base: BaseParams, choice: Choice) -> Split:
+    trials = tuple(_trial(r, fold, choice) for r in records)
+    best, why = choose(trials, strategy, choice)
+    params = base if best is None else records[best].params
+    return Split(
+        fold=fold,
+        params=params,
+        params_hash=params_hash(strategy.name, params),
+        chosen_by="default" if best is None else "train",
+        why=why,
+        trials=trials,
+    )
+
+
+def following(fold: Fold) -> Fold:
+    """Return the fold whose training ends with this one's test; its test window is still to come."""
+    step = fold.test_last - fold.test_first + 1
+    length = fold.train_last - fold.train_first + 1
+    return replace(
+        fold,
+        number=fold.number + 1,
+        train_first=fold.test_last - length + 1,
+        train_last=fold.test_last,
+        test_first=fold.test_last + 1,
+        test_last=fold.test_last + step,
+    )
+
+
+def out_of_sample(
+    panel: Panel, features: FeatureTable, strategy: Strategy, splits: Sequence[Split], assumptions: Assumptions
+) -> tuple[Outcomes, npt.NDArray[np.int32]]:
+    """Return the signals of every split's test window under its own parameters, and their split numbers."""
+    by_params: dict[str, Outcomes] = {}
+    parts, numbers = [], []
+    for split in splits:
+        if split.params_hash not in by_params:
+            table = strategy.signals(panel, features, split.params)
+            by_params[split.params_hash] = engine.evaluate(panel, features, table, assumptions)
+        part = by_params[split.params_hash]
+        part = part.take(in_test(split.fold, part.session))
+        parts.append(part)
+        numbers.append(np.full(len(part), split.fold.number, np.int32))
+    return Outcomes.concat(parts), np.concatenate(numbers)
+
+
+def run(
+    panel: Panel,
+    features: FeatureTable,
+    strategy: Strategy,
+    base: BaseParams,
+    windows: Sequence[Fold],
+    assumptions: Assumptions,
+    *,
+    choice: Choice | None = None,
+    known: Mapping[int, Split] | None = None,
+    progress: Progress | None = None,
+) -> WalkForward:
+    """Walk one strategy forward over all windows.
+
+    Args:
+        panel: all bars; indicators are computed once on the full history, windows only slice (D11).
+        features: the panel's feature table.
+        strategy: whose grid is searched in train windows only.
+        base: parameters the grid varies; also the fall-back.
+        windows: complete folds, at least one.
+        assumptions: costs and account.
+        choice: how parameters are chosen.
+        known: splits finished by an earlier run of the same inputs; taken over as they are.
+        progress: called after each combination.
+    """
+    choice, known = choice or Choice(), known or {}
+    wanted = [*windows, following(windows[-1])]
+    records: list[_Record] = []
+    if any(f.number not in known for f in wanted):
+        combinations = strategy.combinations(base)
+        for k, params in enumerate(combinations):
+            records.append(_record(panel, features, strategy, params, assumptions))
+            if progress:
+                progress(k + 1, len(combinations), strategy.name)
+    splits = [known.get(f.number) or _split(records, f, strategy, base, choice) for f in wanted]
+    outcomes, numbers = out_of_sample(panel, features, strategy, splits[:-1], assumptions)
+    portfolio = engine.run_portfolio(panel, outcomes, assumptions, windows[0].test_first, windows[-1].test_last)
+    return WalkForward(
+        strategy=strategy.name,
+        splits=tuple(splits[:-1]),
+        next_split=splits[-1],
+        outcomes=outcomes,
+        split_number=numbers,
+        portfolio=portfolio,
+    )
