@@ -135,7 +135,11 @@ def _add(handler: logging.Handler, level: str, before: "list[Processor]", last: 
     """Open one door on the root logger, ending with redaction and a renderer."""
     import structlog
 
-    chain = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.format_exc_info, *last]
+    chain: list[Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        *last,
+    ]
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=chain))
     handler.setLevel(level.upper())
     root = logging.getLogger()

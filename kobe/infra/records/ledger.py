@@ -17,14 +17,18 @@ from typing import TYPE_CHECKING, Any
 from kobe.core.clock import Clock, to_ns
 from kobe.core.errors import ConfigError, ExternalError, IntegrityError, KobeError
 from kobe.core.ids import canonical_json
-from kobe.core.ports import Event
 from kobe.infra import durable
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Table
+    from sqlalchemy import Connection, Engine, Select, Table
+
+    from kobe.core.ports import Event
 
 SCHEMA_VERSION = 1
 _TABLE = "events"
+_INDEX = "events_of_entity"
+_WRITING = "BEGIN IMMEDIATE"
+_PRAGMAS = ("synchronous=FULL", "fullfsync=ON", "foreign_keys=ON", "recursive_triggers=ON", "trusted_schema=OFF")
 _TRIGGERS = {
     "events_never_change": "BEFORE UPDATE ON events",
     "events_never_leave": "BEFORE DELETE ON events",
@@ -84,7 +88,7 @@ class SqlLedger:
                 return self._append(stream, key, facts)
         return self._append(stream, key, facts)
 
-    def events(self, stream: str, *, entity: str | None = None) -> list[Event]:
+    def events(self, stream: str, *, entity: str | None = None) -> "list[Event]":
         """Return the events of a stream, oldest first, or of one entity in it.
 
         Raises:
@@ -116,7 +120,7 @@ class SqlLedger:
         if self._read_only:
             raise ConfigError("the ledger is open for reading only", seen=str(self._path))
         with self._translated():
-            connection = self._engine().connect().execution_options(begin="BEGIN IMMEDIATE")
+            connection = self._engine().connect().execution_options(begin=_WRITING)
         try:
             with self._translated():
                 transaction = connection.begin()
@@ -160,7 +164,13 @@ class SqlLedger:
         return current
 
     def _absent(self) -> bool:
-        return self._read_only and not self._path.exists()
+        """Whether a reader comes before the first writer."""
+        if not self._read_only:
+            return False
+        if not self._path.exists():
+            return True
+        with self._translated():
+            return not _schema_of(self._engine())[0]
 
     def _append(self, stream: str, key: str, facts: dict[str, str]) -> bool:
         if self._local.spoiled is not None:
@@ -174,12 +184,11 @@ class SqlLedger:
     def _insert(self, stream: str, key: str, facts: dict[str, str]) -> bool:
         table, connection = _table(), self._current
         assert connection is not None
-        same = table.select().where(table.c.stream == stream, table.c.key == key)
+        place = {"stream": stream, "key": key}
         with self._translated():
-            there = connection.execute(same).mappings().one_or_none()
+            there = connection.execute(_same_key(), place).mappings().one_or_none()
             if there is None:
-                at_ns = to_ns(self._clock.now())
-                connection.execute(table.insert().values(stream=stream, key=key, at_ns=at_ns, **facts))
+                connection.execute(table.insert(), {**place, **facts, "at_ns": to_ns(self._clock.now())})
                 return True
         differs = [name for name, value in facts.items() if there[name] != value]
         if differs:
@@ -200,7 +209,9 @@ class SqlLedger:
             with self._engine().connect() as connection:
                 yield connection
 
-    def _event(self, row: Any) -> Event:
+    def _event(self, row: Any) -> "Event":
+        from kobe.core.ports import Event
+
         try:
             payload = json.loads(row["payload"])
         except ValueError as error:
@@ -209,19 +220,162 @@ class SqlLedger:
         return Event(**facts, payload=payload)
 
     def _engine(self) -> "Engine":
-        """Open the file at the first use: make or check its schema."""
+        """Open the file at the first use and make or check its schema."""
         if self._opened is None:
+            engine = self._connected()
             try:
-                if not self._read_only:
-                    durable.make_folder(self._path.parent)
-            except OSError as error:
-                raise durable.fault(error, self._path) from error
-            engine = _engine(self._path, read_only=self._read_only, busy_timeout_s=self._busy_timeout_s)
-            try:
-                with engine.connect() as connection:
-                    self._prepare(connection)
+                with self._translated():
+                    self._prepare(engine)
             except BaseException:
                 engine.dispose()
                 raise
             self._opened = engine
         return self._opened
+
+    def _connected(self) -> "Engine":
+        if not self._read_only:
+            try:
+                durable.make_folder(self._path.parent)
+            except OSError as error:
+                raise durable.fault(error, self._path) from error
+        return _engine(self._path, read_only=self._read_only, busy_timeout_s=self._busy_timeout_s)
+
+    def _prepare(self, engine: "Engine") -> None:
+        """Make the schema in a new file; refuse a file that is newer, somebody else's or stripped of its guards."""
+        version, names = _schema_of(engine)
+        if not version and not names:
+            if self._read_only:
+                return
+            _create(engine)
+            version, names = _schema_of(engine)
+        if version > SCHEMA_VERSION:
+            raise ConfigError(
+                "the ledger was written by a newer kobe",
+                seen=f"{self._path}: schema {version}",
+                expected=f"schema {SCHEMA_VERSION}",
+                next_command="kobe --version",
+            )
+        if not version:
+            raise ConfigError("the file is a database of another program", seen=str(self._path), next_command=_DOCTOR)
+        missing = {_TABLE, _INDEX, *_TRIGGERS} - names
+        if missing:
+            raise self._damaged(f"without {', '.join(sorted(missing))}")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Say what SQLite refused as one of our errors."""
+        from sqlalchemy.exc import DBAPIError
+
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._fault(error) from error
+        except DBAPIError as error:
+            if not isinstance(error.orig, sqlite3.Error):
+                raise
+            raise self._fault(error.orig) from error
+
+    def _fault(self, error: sqlite3.Error) -> KobeError:
+        code = (getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR) & 0xFF
+        seen = f"{self._path}: {error}"
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return ExternalError(
+                "another kobe process holds the ledger", seen=seen, next_command="kobe status", retryable=True
+            )
+        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}:
+            return self._damaged(str(error))
+        if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}:
+            return ConfigError(
+                "the ledger cannot be used", seen=seen, expected="a folder this user may write", next_command=_DOCTOR
+            )
+        what = "the disk is full" if code == sqlite3.SQLITE_FULL else "the ledger did not answer"
+        return ExternalError(what, seen=seen, next_command=_DOCTOR, retryable=code == sqlite3.SQLITE_FULL)
+
+    def _damaged(self, found: str) -> IntegrityError:
+        return IntegrityError("the ledger is damaged", seen=f"{self._path}: {found}", next_command=_DOCTOR)
+
+
+def _path_of(url_or_path: str | Path) -> Path:
+    text = str(url_or_path)
+    if "://" not in text:
+        return Path(url_or_path)
+    prefix = "sqlite:///"
+    if not text.startswith(prefix) or text == prefix:
+        scheme = text.partition(":")[0]  # the rest may hold a password
+        raise ConfigError("the ledger speaks SQLite only", seen=f"{scheme}://...", expected=f"a path or {prefix}PATH")
+    return Path(text.removeprefix(prefix))
+
+
+@cache
+def _table() -> "Table":
+    import sqlalchemy as sa
+
+    return sa.Table(
+        _TABLE,
+        sa.MetaData(),
+        sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("stream", sa.Text, nullable=False),
+        sa.Column("entity", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("at_ns", sa.BigInteger, nullable=False),
+        sa.Column("payload", sa.Text, nullable=False),
+        sa.Column("key", sa.Text, nullable=False),
+        sa.UniqueConstraint("stream", "key"),
+        sa.Index(_INDEX, "stream", "entity"),
+        sqlite_autoincrement=True,
+    )
+
+
+@cache
+def _same_key() -> "Select[Any]":
+    import sqlalchemy as sa
+
+    table = _table()
+    return table.select().where(table.c.stream == sa.bindparam("stream"), table.c.key == sa.bindparam("key"))
+
+
+def _engine(path: Path, *, read_only: bool, busy_timeout_s: float) -> "Engine":
+    """An engine whose connections keep their promises: WAL, full synchronisation, transactions begun by us."""
+    import sqlalchemy as sa
+
+    address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            address, uri=True, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
+        )
+        try:
+            for pragma in _PRAGMAS if read_only else (*_PRAGMAS, "journal_mode=WAL"):
+                connection.execute(f"PRAGMA {pragma}").close()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+    return engine
+
+
+def _schema_of(engine: "Engine") -> tuple[int, set[str]]:
+    """Version of a file's schema and the names of its own tables, indexes and triggers."""
+    with engine.connect() as connection:
+        version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE substr(name, 1, 7) != 'sqlite_'")
+        return int(version), {str(row[0]) for row in names}
+
+
+def _create(engine: "Engine") -> None:
+    """Make the schema in one transaction, unless another process did so first."""
+    with engine.execution_options(begin=_WRITING).begin() as connection:
+        if connection.exec_driver_sql("PRAGMA user_version").scalar_one():
+            return
+        _table().create(connection)
+        for name, moment in _TRIGGERS.items():
+            refusal = f"SELECT RAISE(ABORT, '{name}')"
+            connection.exec_driver_sql(f"CREATE TRIGGER {name} {moment} BEGIN {refusal}; END")
+        connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
