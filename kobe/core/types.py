@@ -37,6 +37,7 @@ class OrderType(StrEnum):
 
     IOC_LIMIT = "ioc_limit"
     GTC_STOP = "gtc_stop"
+    GTC_OCO = "gtc_oco"
     MARKET = "market"
 
 
@@ -130,6 +131,28 @@ class Mode(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TradePlan:
+    """How a position will be closed, fixed before it is opened; split-adjusted numbers of the signal day.
+
+    Exactly one of `stop_distance` (from the fill) and `stop_level` is set.
+    """
+
+    signal_id: str
+    strategy: str
+    symbol: str
+    side: Side
+    signal_date: date
+    entry_session: date
+    exit_session: date
+    stop_distance: float | None
+    stop_level: float | None
+    target_r: float | None
+    atr: float
+    reference_close: float
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What was decided, from what, written down before any effect."""
 
@@ -168,10 +191,9 @@ class OrderRequest:
             self.order_type is not OrderType.IOC_LIMIT or self.limit_price is not None,
             "a limit order needs a limit price",
         )
-        _check(
-            self.order_type is not OrderType.GTC_STOP or self.stop_price is not None,
-            "a stop order needs a stop price",
-        )
+        stops = self.order_type in (OrderType.GTC_STOP, OrderType.GTC_OCO)
+        _check(not stops or self.stop_price is not None, "a stop order needs a stop price")
+        _check(self.order_type is not OrderType.GTC_OCO or self.limit_price is not None, "an OCO needs a target")
 
     @property
     def is_buy(self) -> bool:
@@ -272,7 +294,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Open shares of one signal: a fold over its fills, with what the exits need to know."""
+    """Open shares of one signal: a fold over its fills. Raw dollars, fees left out of the average price."""
 
     signal_id: str
     strategy: str
@@ -280,9 +302,7 @@ class Position:
     side: Side
     quantity: int
     average_price: Decimal
-    stop_price: Decimal | None
-    entry_session: date
-    exit_session: date
+    opened: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

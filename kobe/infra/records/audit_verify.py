@@ -127,26 +127,26 @@ def _walk(file: BinaryIO, size: int, head_seq: int) -> _Walk:
     """Walk the first `size` bytes up to the first line that does not fit its place."""
     walk = _Walk()
     sha256, cut, at_length = hashlib.sha256, -lines.SUFFIX_LENGTH, lines.AT_LENGTH
-    seq, before, last, latest, rest = 0, b"", walk.last, b"", size
-    for seq, line in enumerate(file, start=1):  # noqa: B007 - counted here because this loop is what verify costs
+    records, before, last, latest, rest = 0, b"", walk.last, b"", size
+    for line in file:
+        seq = records + 1
         digest = sha256(line[:cut]).hexdigest().encode()
         prefix = b'{"seq":%d,"prev":"%s","at":"' % (seq, last)
         if line[cut:] != b',"hash":"%s"}\n' % digest or not line.startswith(prefix):
             walk.bad = [_claim(line), *_claims(file, rest - len(line))]
-            seq -= 1
             break
         at = line[len(prefix) : len(prefix) + at_length]
         if at >= latest:
             latest = at
         elif walk.back is None:
             walk.back = _clock_back(seq, latest.decode(), at.decode())
-        before, last = last, digest
+        records, before, last = seq, last, digest
         if seq == head_seq:
             walk.at_head = digest
         rest -= len(line)
         if rest <= 0:
             break
-    walk.records, walk.before, walk.last = seq, before, last
+    walk.records, walk.before, walk.last = records, before, last
     return walk
 
 
