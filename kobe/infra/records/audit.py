@@ -82,10 +82,11 @@ class AuditChain:
     def _recover(self, file: BinaryIO) -> lines.Head:
         """Make the chain end with a sound record that HEAD names, and return that record's place."""
         tail = lines.read_tail(file, file.seek(0, 2))
+        before = lines.read_tail(file, tail.end - len(tail.line))
         if tail.line and not lines.is_sealed(tail.line):  # a torn write may have got as far as its line break
-            earlier = lines.read_tail(file, tail.end - len(tail.line))
-            tail = lines.Tail(earlier.line, earlier.end, tail.line + tail.torn)
-        last = _checked(self._folder, tail)
+            tail = lines.Tail(before.line, before.end, tail.line + tail.torn)
+            before = lines.read_tail(file, tail.end - len(tail.line))
+        last = _checked(self._folder, tail, before.line)
         if tail.torn:
             _set_aside(self._folder, last.seq + 1, tail.torn)
             file.truncate(tail.end)
@@ -141,16 +142,17 @@ def read(folder: Path, *, last: int | None = None) -> Iterator[AuditRecord]:
         raise durable.fault(error, path) from error
 
 
-def _checked(folder: Path, tail: lines.Tail) -> lines.Head:
-    """Compare the end of the chain with HEAD; bring HEAD up where a crash left it one record behind.
+def _checked(folder: Path, tail: lines.Tail, before: bytes) -> lines.Head:
+    """Compare the last two records with each other and with HEAD; bring HEAD up where a crash left it behind.
 
     Raises:
         IntegrityError: they contradict each other.
     """
-    if tail.line and not lines.is_sealed(tail.line):
+    last, previous = lines.place(tail.line), lines.place(before)
+    if last is None or previous is None:
         raise _damaged(folder, "the last records do not give their hashes")
-    record = lines.parse(tail.line) if tail.line else None
-    last = lines.Head(record.seq, record.hash) if record else lines.NO_RECORD
+    if tail.line and not lines.follows(tail.line, previous):
+        raise _damaged(folder, f"its last record, {last.seq}, does not follow the one before it, {previous.seq}")
     head = lines.read_head(folder)
     if head == last:
         return last
@@ -160,7 +162,7 @@ def _checked(folder: Path, tail: lines.Tail) -> lines.Head:
         raise _damaged(folder, f"{lines.HEAD} names record {head.seq}, the chain ends with {last.seq}")
     # One record is what a crash leaves. A power cut may leave more, as HEAD is renamed without waiting for the disk:
     # then only the whole chain can tell a late HEAD from a foreign one.
-    if record is None or head != lines.Head(record.seq - 1, record.prev):
+    if head != previous:
         report = verify_part(folder, head, tail.end)
         if report.problem not in {"ok", "clock_back"}:
             raise _damaged(folder, f"record {report.first_bad_seq} is {report.problem}: {report.detail}")

@@ -10,6 +10,7 @@ The hash is the SHA-256 of the line's bytes before `,"hash":`. The fields stand 
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ GENESIS = "0" * 64
 AT_LENGTH = len("2026-01-02T03:04:05.000006Z")
 SUFFIX_LENGTH = len(',"hash":"') + len(GENESIS) + len('"}\n')
 VERIFY_COMMAND = "kobe audit verify"
+PLACE = re.compile(rb'\{"seq":(\d+),"prev":"([0-9a-f]{64})"')
 _BLOCK_BYTES = 1 << 16
 _LOCK_TIMEOUT_S = 30.0
 _LOCK_POLL_S = 0.002
@@ -92,6 +94,19 @@ def is_sealed(line: bytes) -> bool:
     """Whether a line ends with the hash of its own bytes; says nothing about its place."""
     digest = hashlib.sha256(line[:-SUFFIX_LENGTH]).hexdigest()
     return line[-SUFFIX_LENGTH:] == b',"hash":"%s"}\n' % digest.encode()
+
+
+def place(line: bytes) -> Head | None:
+    """Number and hash of a line; an empty one stands for the beginning of the chain, None for no sound line."""
+    told = PLACE.match(line)
+    if told and is_sealed(line):
+        return Head(int(told[1]), line[-SUFFIX_LENGTH:-3].decode().removeprefix(',"hash":"'))
+    return None if line else NO_RECORD
+
+
+def follows(line: bytes, previous: Head) -> bool:
+    """Whether a line says that it comes right after a record."""
+    return line.startswith(b'{"seq":%d,"prev":"%s",' % (previous.seq + 1, previous.hash.encode()))
 
 
 def parse(line: bytes) -> AuditRecord:

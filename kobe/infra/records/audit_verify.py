@@ -6,7 +6,6 @@ after a change and HEAD as well is not found here; that is what checkpoints kept
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ Problem = Literal["ok", "edited", "inserted", "deleted", "reordered", "truncated
 # Time servers step clocks by fractions of a second; a clock set back to hide a decision moves by more.
 CLOCK_TOLERANCE = timedelta(seconds=1)
 _READ_BYTES = 1 << 20
-_PLACE = re.compile(rb'\{"seq":(\d+),"prev":"([0-9a-f]{64})"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +157,7 @@ def _claims(file: Iterable[bytes], size: int) -> Iterator[_Claim]:
 
 
 def _claim(line: bytes) -> _Claim:
-    told = _PLACE.match(line)
+    told = lines.PLACE.match(line)
     return _Claim(
         whole=line.endswith(b"\n"),
         sealed=told is not None and lines.is_sealed(line),

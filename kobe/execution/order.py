@@ -1,0 +1,140 @@
+"""Orders as folds over ledger events: pure, so the same events always give the same book (DOMAIN 4.3).
+
+INTENT -> SENT -> ACCEPTED / PARTIAL / UNKNOWN -> FILLED, CANCELED, EXPIRED, REJECTED
+INTENT or SENT -> ABANDONED when the broker never saw it and its hour has passed
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from kobe.core.errors import IntegrityError
+from kobe.core.ports import Event
+from kobe.core.types import Effect, Fill, Order, OrderRequest, OrderStatus, OrderType, Side
+
+STREAM = "orders"
+STATUS_BY_WORD = {status.word: status for status in OrderStatus}
+
+
+def request_json(request: OrderRequest) -> dict[str, Any]:
+    """Return a request as JSON-ready values."""
+    return {
+        "client_order_id": request.client_order_id,
+        "signal_id": request.signal_id,
+        "strategy": request.strategy,
+        "symbol": request.symbol,
+        "side": request.side.value,
+        "effect": request.effect.value,
+        "order_type": request.order_type.value,
+        "quantity": request.quantity,
+        "limit_price": _text(request.limit_price),
+        "stop_price": _text(request.stop_price),
+        "session": request.session.isoformat(),
+        "reason": request.reason,
+    }
+
+
+def request_from(document: dict[str, Any]) -> OrderRequest:
+    """Rebuild a request from `request_json`."""
+    return OrderRequest(
+        client_order_id=document["client_order_id"],
+        signal_id=document["signal_id"],
+        strategy=document["strategy"],
+        symbol=document["symbol"],
+        side=Side(document["side"]),
+        effect=Effect(document["effect"]),
+        order_type=OrderType(document["order_type"]),
+        quantity=int(document["quantity"]),
+        limit_price=_money(document["limit_price"]),
+        stop_price=_money(document["stop_price"]),
+        session=date.fromisoformat(document["session"]),
+        reason=document["reason"],
+    )
+
+
+def fill_json(fill: Fill) -> dict[str, Any]:
+    """Return a fill as JSON-ready values."""
+    return {
+        "fill_id": fill.fill_id,
+        "client_order_id": fill.client_order_id,
+        "symbol": fill.symbol,
+        "side": fill.side.value,
+        "effect": fill.effect.value,
+        "quantity": fill.quantity,
+        "price": str(fill.price),
+        "fee_usd": str(fill.fee_usd),
+        "at": fill.at.isoformat(),
+    }
+
+
+def fill_from(document: dict[str, Any]) -> Fill:
+    """Rebuild a fill from `fill_json`."""
+    return Fill(
+        fill_id=document["fill_id"],
+        client_order_id=document["client_order_id"],
+        symbol=document["symbol"],
+        side=Side(document["side"]),
+        effect=Effect(document["effect"]),
+        quantity=int(document["quantity"]),
+        price=Decimal(document["price"]),
+        fee_usd=Decimal(document["fee_usd"]),
+        at=datetime.fromisoformat(document["at"]),
+    )
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _money(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def apply(order: Order | None, event: Event) -> Order:
+    """Return the order after one event.
+
+    Fills always count, even after a final status (a late fill is true); a final status never turns open again.
+
+    Raises:
+        IntegrityError: an event without an intent before it, or one that makes no sense.
+    """
+    try:
+        return _next(order, event)
+    except (KeyError, ValueError, TypeError) as error:
+        raise IntegrityError(
+            "the order ledger holds an event that makes no sense",
+            seen=f"{event.kind} of {event.entity} at sequence {event.sequence}: {error}",
+            next_command="kobe doctor",
+        ) from error
+
+
+def _next(order: Order | None, event: Event) -> Order:
+    if event.kind == "intent":
+        return Order(request=request_from(event.payload), status=OrderStatus.INTENT)
+    if order is None or event.kind not in ("fill", "status"):
+        raise KeyError(event.kind)
+    if event.kind == "fill":
+        return _with_fill(order, fill_from(event.payload))
+    status = STATUS_BY_WORD[event.payload["status"]]
+    if order.status.is_final:
+        return order
+    return replace(order, status=status, detail=str(event.payload.get("detail", "")))
+
+
+def _with_fill(order: Order, fill: Fill) -> Order:
+    if any(f.fill_id == fill.fill_id for f in order.fills):
+        return order
+    if fill.quantity > order.remaining or fill.client_order_id != order.request.client_order_id:
+        msg = f"fill of {fill.quantity} against {order.remaining} remaining"
+        raise ValueError(msg)
+    return replace(order, fills=(*order.fills, fill))
+
+
+def fold(events: Iterable[Event]) -> dict[str, Order]:
+    """Return every order by client order id, in the order of their intents."""
+    orders: dict[str, Order] = {}
+    for event in events:
+        orders[event.entity] = apply(orders.get(event.entity), event)
+    return orders
