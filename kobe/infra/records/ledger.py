@@ -10,7 +10,6 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,24 +17,13 @@ from kobe.core.clock import Clock, to_ns
 from kobe.core.errors import ConfigError, ExternalError, IntegrityError, KobeError
 from kobe.core.ids import canonical_json
 from kobe.infra import durable
+from kobe.infra.records import ledger_schema as schema
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Select, Table
+    from sqlalchemy import Connection, Engine
 
     from kobe.core.ports import Event
 
-SCHEMA_VERSION = 1
-_TABLE = "events"
-_INDEX = "events_of_entity"
-_WRITING = "BEGIN IMMEDIATE"
-_PRAGMAS = ("synchronous=FULL", "fullfsync=ON", "foreign_keys=ON", "recursive_triggers=ON", "trusted_schema=OFF")
-_TRIGGERS = {
-    "events_never_change": "BEFORE UPDATE ON events",
-    "events_never_leave": "BEFORE DELETE ON events",
-    # INSERT OR REPLACE removes rows without asking the delete trigger
-    "events_never_replaced": """BEFORE INSERT ON events WHEN EXISTS (SELECT 1 FROM events
-        WHERE sequence = NEW.sequence OR (stream = NEW.stream AND key = NEW.key))""",
-}
 _DOCTOR = "kobe doctor"
 
 
@@ -98,7 +86,7 @@ class SqlLedger:
         """
         if self._absent():
             return []
-        table = _table()
+        table = schema.table()
         query = table.select().where(table.c.stream == stream).order_by(table.c.sequence)
         if entity is not None:
             query = query.where(table.c.entity == entity)
@@ -120,7 +108,7 @@ class SqlLedger:
         if self._read_only:
             raise ConfigError("the ledger is open for reading only", seen=str(self._path))
         with self._translated():
-            connection = self._engine().connect().execution_options(begin=_WRITING)
+            connection = self._engine().connect().execution_options(begin=schema.WRITING)
         try:
             with self._translated():
                 transaction = connection.begin()
@@ -170,7 +158,7 @@ class SqlLedger:
         if not self._path.exists():
             return True
         with self._translated():
-            return not _schema_of(self._engine())[0]
+            return not schema.found(self._engine())[0]
 
     def _append(self, stream: str, key: str, facts: dict[str, str]) -> bool:
         if self._local.spoiled is not None:
@@ -182,11 +170,11 @@ class SqlLedger:
             raise
 
     def _insert(self, stream: str, key: str, facts: dict[str, str]) -> bool:
-        table, connection = _table(), self._current
+        table, connection = schema.table(), self._current
         assert connection is not None
         place = {"stream": stream, "key": key}
         with self._translated():
-            there = connection.execute(_same_key(), place).mappings().one_or_none()
+            there = connection.execute(schema.same_key(), place).mappings().one_or_none()
             if there is None:
                 connection.execute(table.insert(), {**place, **facts, "at_ns": to_ns(self._clock.now())})
                 return True
@@ -238,28 +226,51 @@ class SqlLedger:
                 durable.make_folder(self._path.parent)
             except OSError as error:
                 raise durable.fault(error, self._path) from error
-        return _engine(self._path, read_only=self._read_only, busy_timeout_s=self._busy_timeout_s)
+        return schema.engine(self._path, read_only=self._read_only, busy_timeout_s=self._busy_timeout_s)
 
     def _prepare(self, engine: "Engine") -> None:
         """Make the schema in a new file; refuse a file that is newer, somebody else's or stripped of its guards."""
-        version, names = _schema_of(engine)
-        if not version and not names:
-            if self._read_only:
-                return
-            _create(engine)
-            version, names = _schema_of(engine)
-        if version > SCHEMA_VERSION:
+        version, names, mode = schema.found(engine)
+        blank = not version and not names
+        if not blank:
+            self._accept(version, names)
+        if not self._read_only and (blank or mode != "wal"):
+            self._begin(engine)
+
+    def _accept(self, version: int, names: set[str]) -> None:
+        if version > schema.VERSION:
             raise ConfigError(
                 "the ledger was written by a newer kobe",
                 seen=f"{self._path}: schema {version}",
-                expected=f"schema {SCHEMA_VERSION}",
+                expected=f"schema {schema.VERSION}",
                 next_command="kobe --version",
             )
         if not version:
             raise ConfigError("the file is a database of another program", seen=str(self._path), next_command=_DOCTOR)
-        missing = {_TABLE, _INDEX, *_TRIGGERS} - names
+        missing = schema.NAMES - names
         if missing:
             raise self._damaged(f"without {', '.join(sorted(missing))}")
+
+    def _begin(self, engine: "Engine") -> None:
+        """Make a blank file a ledger. Two processes that switch a file to WAL refuse each other: one at a time."""
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(
+                self._path.with_name(f"{self._path.name}.lock"),
+                timeout=self._busy_timeout_s,
+                poll_interval=0.005,
+                fallback_to_soft=False,
+            ):
+                with engine.execution_options(begin=None).connect() as connection:
+                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                version, names, _ = schema.found(engine)
+                if not version and not names:
+                    schema.create(engine)
+        except Timeout as error:
+            raise self._held(str(error)) from error
+        except OSError as error:
+            raise durable.fault(error, self._path) from error
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -279,9 +290,7 @@ class SqlLedger:
         code = (getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR) & 0xFF
         seen = f"{self._path}: {error}"
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            return ExternalError(
-                "another kobe process holds the ledger", seen=seen, next_command="kobe status", retryable=True
-            )
+            return self._held(str(error))
         if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}:
             return self._damaged(str(error))
         if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}:
@@ -290,6 +299,14 @@ class SqlLedger:
             )
         what = "the disk is full" if code == sqlite3.SQLITE_FULL else "the ledger did not answer"
         return ExternalError(what, seen=seen, next_command=_DOCTOR, retryable=code == sqlite3.SQLITE_FULL)
+
+    def _held(self, found: str) -> ExternalError:
+        return ExternalError(
+            "another kobe process holds the ledger",
+            seen=f"{self._path}: {found}",
+            next_command="kobe status",
+            retryable=True,
+        )
 
     def _damaged(self, found: str) -> IntegrityError:
         return IntegrityError("the ledger is damaged", seen=f"{self._path}: {found}", next_command=_DOCTOR)
@@ -304,78 +321,3 @@ def _path_of(url_or_path: str | Path) -> Path:
         scheme = text.partition(":")[0]  # the rest may hold a password
         raise ConfigError("the ledger speaks SQLite only", seen=f"{scheme}://...", expected=f"a path or {prefix}PATH")
     return Path(text.removeprefix(prefix))
-
-
-@cache
-def _table() -> "Table":
-    import sqlalchemy as sa
-
-    return sa.Table(
-        _TABLE,
-        sa.MetaData(),
-        sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
-        sa.Column("stream", sa.Text, nullable=False),
-        sa.Column("entity", sa.Text, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("at_ns", sa.BigInteger, nullable=False),
-        sa.Column("payload", sa.Text, nullable=False),
-        sa.Column("key", sa.Text, nullable=False),
-        sa.UniqueConstraint("stream", "key"),
-        sa.Index(_INDEX, "stream", "entity"),
-        sqlite_autoincrement=True,
-    )
-
-
-@cache
-def _same_key() -> "Select[Any]":
-    import sqlalchemy as sa
-
-    table = _table()
-    return table.select().where(table.c.stream == sa.bindparam("stream"), table.c.key == sa.bindparam("key"))
-
-
-def _engine(path: Path, *, read_only: bool, busy_timeout_s: float) -> "Engine":
-    """An engine whose connections keep their promises: WAL, full synchronisation, transactions begun by us."""
-    import sqlalchemy as sa
-
-    address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            address, uri=True, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
-        )
-        try:
-            for pragma in _PRAGMAS if read_only else (*_PRAGMAS, "journal_mode=WAL"):
-                connection.execute(f"PRAGMA {pragma}").close()
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
-
-    return engine
-
-
-def _schema_of(engine: "Engine") -> tuple[int, set[str]]:
-    """Version of a file's schema and the names of its own tables, indexes and triggers."""
-    with engine.connect() as connection:
-        version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE substr(name, 1, 7) != 'sqlite_'")
-        return int(version), {str(row[0]) for row in names}
-
-
-def _create(engine: "Engine") -> None:
-    """Make the schema in one transaction, unless another process did so first."""
-    with engine.execution_options(begin=_WRITING).begin() as connection:
-        if connection.exec_driver_sql("PRAGMA user_version").scalar_one():
-            return
-        _table().create(connection)
-        for name, moment in _TRIGGERS.items():
-            refusal = f"SELECT RAISE(ABORT, '{name}')"
-            connection.exec_driver_sql(f"CREATE TRIGGER {name} {moment} BEGIN {refusal}; END")
-        connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")

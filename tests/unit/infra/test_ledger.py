@@ -13,7 +13,8 @@ import pytest
 
 from kobe.core.clock import SteppingClock, to_ns
 from kobe.core.errors import ConfigError, ExternalError, IntegrityError, KobeError
-from kobe.infra.records.ledger import SCHEMA_VERSION, SqlLedger
+from kobe.infra.records.ledger import SqlLedger
+from kobe.infra.records.ledger_schema import VERSION
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -174,7 +175,7 @@ def test_a_ledger_without_its_guards_is_an_integrity_fault(ledger: SqlLedger, pa
 def test_a_newer_or_foreign_database_is_a_matter_of_configuration(ledger: SqlLedger, path: Path) -> None:
     ledger.append("things", "a", "made", {}, key="1")
     ledger.close()
-    for version, message in ((SCHEMA_VERSION + 1, "newer kobe"), (0, "another program")):
+    for version, message in ((VERSION + 1, "newer kobe"), (0, "another program")):
         with closing(sqlite3.connect(path)) as foreign:
             foreign.execute(f"PRAGMA user_version = {version}")
         with pytest.raises(ConfigError, match=message):
