@@ -139,6 +139,25 @@ class Panel:
             hasher.update(np.ascontiguousarray(getattr(self, name)).data)
         return hasher.hexdigest()
 
+    def digests_by_session(self) -> dict[int, str]:
+        """Return, per session with bars, a digest of all bars up to and including it.
+
+        Chained session by session and by symbol name, so that later bars and later listings change no earlier one.
+        """
+        order = np.argsort(self.session, kind="stable")
+        names = [hashlib.blake2b(s.encode(), digest_size=8).digest() for s in self.symbols]
+        of_row = np.frombuffer(b"".join(names), dtype=np.uint64)[self.symbol_of_row[order]] if len(self) else order
+        columns = [of_row, *(getattr(self, name)[order] for name in (*BAR_COLUMNS, "raw_factor"))]
+        sessions, starts = np.unique(self.session[order], return_index=True)
+        borders = [*starts.tolist(), len(order)]
+        hasher = hashlib.blake2b(repr((self.source, self.feed, self.adjustment)).encode(), digest_size=16)
+        found = {}
+        for k, session in enumerate(sessions.tolist()):
+            for column in columns:
+                hasher.update(column[borders[k] : borders[k + 1]].data)
+            found[session] = hasher.hexdigest()
+        return found
+
     @property
     def last_session(self) -> int:
         """Session number of the newest bar of any symbol."""

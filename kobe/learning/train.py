@@ -21,7 +21,7 @@ from kobe.learning.dataset import FEATURE_COLUMNS
 from kobe.learning.model import BASE_RATE, LOGISTIC, Logistic, MetaModel, StrategyRecord
 
 BORDERS = (0.55, 0.68, 0.78)  # shares of signal dates: end of fit, of calibrate, of judge; the rest is holdout
-STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)
+STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.1)
 LEAST_ROWS = 300
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kobe.core.clock import SteppingClock
@@ -37,6 +37,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     return folder, (folder / layout.CHAIN).read_bytes()
 
 
+@settings(deadline=None)  # disks have moods
 @given(data=st.data())
 def test_a_change_of_any_byte_is_named_at_its_record(chain: tuple[Path, bytes], data: st.DataObject) -> None:
     folder, content = chain
@@ -49,6 +50,7 @@ def test_a_change_of_any_byte_is_named_at_its_record(chain: tuple[Path, bytes], 
     assert report.first_bad_seq == content[:at].count(b"\n") + 1
 
 
+@settings(deadline=None)  # disks have moods
 @given(data=st.data())
 def test_a_cut_at_any_byte_is_named_at_the_first_record_lost(chain: tuple[Path, bytes], data: st.DataObject) -> None:
     folder, content = chain
@@ -58,6 +60,7 @@ def test_a_cut_at_any_byte_is_named_at_the_first_record_lost(chain: tuple[Path, 
     assert (report.problem, report.first_bad_seq) == ("truncated", kept.count(b"\n") + 1)
 
 
+@settings(deadline=None)  # disks have moods
 @given(payloads=st.lists(PAYLOADS, min_size=1, max_size=4), run=st.text(max_size=8), kind=st.text(max_size=8))
 def test_any_payload_comes_back_and_verifies(payloads: list[dict], run: str, kind: str) -> None:
     with tempfile.TemporaryDirectory() as name:

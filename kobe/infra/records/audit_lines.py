@@ -158,18 +158,18 @@ def read_tail(file: BinaryIO, size: int) -> Tail:
 
 def start_of_last(file: BinaryIO, size: int, count: int) -> int:
     """Offset at which the last `count` whole lines among the first `size` bytes begin."""
-    position = read_tail(file, size).end
+    offset = read_tail(file, size).end
     breaks = count + 1  # the first line wanted begins after one more line break than there are lines
-    while position:
-        start = max(0, position - _BLOCK_BYTES)
+    while offset:
+        start = max(0, offset - _BLOCK_BYTES)
         file.seek(start)
-        at = position - start
+        at = offset - start
         block = file.read(at)
         while (at := block.rfind(b"\n", 0, at)) >= 0:
             breaks -= 1
             if not breaks:
                 return start + at + 1
-        position = start
+        offset = start
     return 0
 
 

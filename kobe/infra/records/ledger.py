@@ -226,7 +226,7 @@ class SqlLedger:
                 durable.make_folder(self._path.parent)
             except OSError as error:
                 raise durable.fault(error, self._path) from error
-        return schema.engine(self._path, read_only=self._read_only, busy_timeout_s=self._busy_timeout_s)
+        return schema.open_engine(self._path, read_only=self._read_only, busy_timeout_s=self._busy_timeout_s)
 
     def _prepare(self, engine: "Engine") -> None:
         """Make the schema in a new file; refuse a file that is newer, somebody else's or stripped of its guards."""

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Select, Table
+    from sqlalchemy import Engine, Select, Table
 
 VERSION = 1
+WRITING = "BEGIN IMMEDIATE"
 _TABLE = "events"
 _INDEX = "events_of_entity"
-WRITING = "BEGIN IMMEDIATE"
 _PRAGMAS = ("synchronous=FULL", "fullfsync=ON", "foreign_keys=ON", "recursive_triggers=ON", "trusted_schema=OFF")
 _TRIGGERS = {
     "events_never_change": "BEFORE UPDATE ON events",
@@ -20,10 +20,12 @@ _TRIGGERS = {
     "events_never_replaced": """BEFORE INSERT ON events WHEN EXISTS (SELECT 1 FROM events
         WHERE sequence = NEW.sequence OR (stream = NEW.stream AND key = NEW.key))""",
 }
+NAMES = {_TABLE, _INDEX, *_TRIGGERS}
 
 
 @cache
 def table() -> "Table":
+    """Describe the one table; sequence numbers are never given twice."""
     import sqlalchemy as sa
 
     return sa.Table(
@@ -44,14 +46,18 @@ def table() -> "Table":
 
 @cache
 def same_key() -> "Select[Any]":
+    """Select the event that has a `stream` and `key`."""
     import sqlalchemy as sa
 
-    table = table()
-    return table.select().where(table.c.stream == sa.bindparam("stream"), table.c.key == sa.bindparam("key"))
+    c = table().c
+    return table().select().where(c.stream == sa.bindparam("stream"), c.key == sa.bindparam("key"))
 
 
-def engine(path: Path, *, read_only: bool, busy_timeout_s: float) -> "Engine":
-    """An engine whose connections keep their promises: full synchronisation, transactions begun by us."""
+def open_engine(path: Path, *, read_only: bool, busy_timeout_s: float) -> "Engine":
+    """Return an engine whose connections keep their promises: full synchronisation, transactions begun by us.
+
+    A transaction begins with the execution option `begin`, such as `WRITING`; None leaves it out.
+    """
     import sqlalchemy as sa
 
     address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
@@ -80,12 +86,12 @@ def engine(path: Path, *, read_only: bool, busy_timeout_s: float) -> "Engine":
 
 
 def found(engine: "Engine") -> tuple[int, set[str], str]:
-    """Version of a file's schema, the names of its own tables, indexes and triggers, and its journal mode."""
+    """Read the version of a file's schema, the names of its tables, indexes and triggers, and its journal mode."""
     with engine.connect() as connection:
         version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
         names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE substr(name, 1, 7) != 'sqlite_'")
-        found = {str(row[0]) for row in names}
-        return int(version), found, str(connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
+        own = {str(row[0]) for row in names}
+        return int(version), own, str(connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
 
 
 def create(engine: "Engine") -> None:

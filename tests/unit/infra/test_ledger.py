@@ -83,8 +83,7 @@ def test_a_transaction_keeps_all_or_nothing(ledger: SqlLedger, path: Path, clock
         with closing(SqlLedger(path, clock, read_only=True)) as other:
             assert kinds(other) == []
     with pytest.raises(ZeroDivisionError), ledger.exclusive():
-        ledger.append("things", "a", "moved", {}, key="2")
-        _ = 1 / 0
+        _ = ledger.append("things", "a", "moved", {}, key="2") / 0
     assert kinds(ledger) == ["made"]
     ledger.append("things", "a", "moved", {}, key="2")
     assert kinds(ledger) == ["made", "moved"]
@@ -92,12 +91,16 @@ def test_a_transaction_keeps_all_or_nothing(ledger: SqlLedger, path: Path, clock
 
 def test_a_failed_append_spoils_its_transaction_even_if_caught(ledger: SqlLedger) -> None:
     ledger.append("things", "a", "made", {}, key="1")
-    with pytest.raises(IntegrityError), ledger.exclusive():
-        ledger.append("things", "a", "moved", {}, key="2")
-        with pytest.raises(IntegrityError):
-            ledger.append("things", "a", "other", {}, key="1")
-        with pytest.raises(IntegrityError):
-            ledger.append("things", "a", "fine", {}, key="3")
+
+    def swallowing() -> None:
+        with ledger.exclusive():
+            ledger.append("things", "a", "moved", {}, key="2")
+            for key in ("1", "3"):
+                with pytest.raises(IntegrityError):
+                    ledger.append("things", "a", "other", {}, key=key)
+
+    with pytest.raises(IntegrityError):
+        swallowing()
     assert kinds(ledger) == ["made"]
 
 
@@ -170,6 +173,16 @@ def test_a_ledger_without_its_guards_is_an_integrity_fault(ledger: SqlLedger, pa
         foreign.execute("DROP TRIGGER events_never_leave")
     with pytest.raises(IntegrityError, match="without events_never_leave"):
         ledger.events("things")
+
+
+def test_a_foreign_database_is_left_as_it_is(path: Path, clock: SteppingClock) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as foreign:
+        foreign.execute("CREATE TABLE theirs (x)")
+    before = path.read_bytes()
+    with closing(SqlLedger(path, clock)) as ledger, pytest.raises(ConfigError, match="another program"):
+        ledger.append("things", "a", "made", {}, key="1")
+    assert path.read_bytes() == before
 
 
 def test_a_newer_or_foreign_database_is_a_matter_of_configuration(ledger: SqlLedger, path: Path) -> None:

@@ -1,0 +1,139 @@
+"""What a use case is given: ports, settings and where things are kept, in one frozen bundle."""
+
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+
+from kobe.backtest.account import Terms
+from kobe.backtest.costs import CostModel, CostRates, cost_schedule
+from kobe.backtest.engine import Assumptions
+from kobe.core.calendar import Calendar
+from kobe.core.clock import Clock, new_york_date
+from kobe.core.panel import Panel
+from kobe.core.ports import Artifacts, AuditLog, Broker, Ledger, Progress, QuoteSource
+from kobe.data.store import BarStore
+from kobe.infra.kill_switch import FileKillSwitch
+from kobe.learning.registry import ModelRegistry
+from kobe.risk.facts import Limits
+from kobe.strategies import STRATEGIES
+from kobe.strategies.spec import BaseParams
+
+from kobe.app.settings import Settings  # isort: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Folders and files of one kobe home."""
+
+    home: Path
+
+    @property
+    def bars(self) -> Path:
+        """The bar store."""
+        return self.home / "data" / "bars"
+
+    @property
+    def state(self) -> Path:
+        """Ledger, audit, models, locks, kill switch."""
+        return self.home / "state"
+
+    @property
+    def audit(self) -> Path:
+        """The audit chain."""
+        return self.state / "audit"
+
+    @property
+    def locks(self) -> Path:
+        """Leases."""
+        return self.state / "locks"
+
+    @property
+    def walk_forward(self) -> Path:
+        """Walk-forward artifacts by strategy."""
+        return self.home / "wf_outputs"
+
+    @property
+    def reports(self) -> Path:
+        """Reports and picks by session."""
+        return self.home / "reports"
+
+    def of_session(self, session: date) -> Path:
+        """Where a session's picks and reports are kept."""
+        return self.reports / session.isoformat()
+
+
+class PanelCache:
+    """Loads the panel once per process and again when the store changed."""
+
+    def __init__(self, store: BarStore) -> None:
+        self._store = store
+        self._digest = ""
+        self._panel: Panel | None = None
+
+    def __call__(self) -> Panel:
+        """Return the panel of the store as it is now."""
+        digest = self._store.manifest().digest
+        if self._panel is None or digest != self._digest:
+            self._panel, self._digest = self._store.panel(), digest
+        return self._panel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Ports, settings and run id; built only by `wiring`."""
+
+    paths: Paths
+    settings: Settings
+    origins: dict[str, str]
+    clock: Clock
+    calendar: Calendar
+    store: BarStore
+    panel: PanelCache
+    artifacts: Artifacts
+    ledger: Ledger
+    audit: AuditLog
+    models: ModelRegistry
+    kill_switch: FileKillSwitch
+    broker: Broker
+    quotes: QuoteSource
+    run_id: str
+    progress: Progress | None = field(default=None)
+
+    @property
+    def today(self) -> date:
+        """The date in New York."""
+        return new_york_date(self.clock.now())
+
+    @property
+    def costs(self) -> CostModel:
+        """The cost schedule of the settings."""
+        return cost_model(self.settings)
+
+    @property
+    def limits(self) -> Limits:
+        """The risk limits of the settings."""
+        r = self.settings.risk
+        return Limits(
+            order_usd=r.order_max_usd, day_usd=r.day_max_usd, max_positions=r.max_positions,
+            min_price_usd=r.min_price_usd, min_adv_usd=r.min_adv_usd, max_spread=r.max_spread,
+            quote_max_age_s=r.quote_max_age_s, open_delay_s=r.open_delay_s, close_margin_s=r.close_margin_s,
+        )  # fmt: skip
+
+    def assumptions(self) -> Assumptions:
+        """Return the backtest's assumptions of the settings."""
+        a = self.settings.account
+        terms = Terms(a.cash_usd, a.risk_fraction, a.name_cap, a.max_positions, a.max_adv_share)
+        return Assumptions(costs=self.costs, delisting_haircut=a.delisting_haircut, terms=terms)
+
+    def strategy_params(self) -> dict[str, BaseParams]:
+        """Return the configured base parameters by strategy."""
+        return {name: STRATEGIES[name].params(changes) for name, changes in self.settings.strategies.items()}
+
+    def with_progress(self, progress: Progress | None) -> "Context":
+        """Return the same context with a progress callback."""
+        return replace(self, progress=progress)
+
+
+def cost_model(settings: Settings) -> CostModel:
+    """Build the dated cost schedule."""
+    return cost_schedule([CostRates(**rate.model_dump()) for rate in settings.costs.rates])

@@ -1,0 +1,202 @@
+"""Settings: typed, frozen, unknown keys refused. `config/kobe.toml` shows every key with its unit and reason.
+
+Precedence, strongest first: environment (`KOBE_SECTION__KEY`), `.env` in the home, `--config FILE` or the home's
+`config/kobe.toml`, the user's file, defaults.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kobe.core.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A part of the configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunSettings(Section):
+    """What kind of trading this home does."""
+
+    mode: Literal["sim"] = "sim"
+    seed: int = 81
+
+
+class CalendarSettings(Section):
+    """Corrections to the exchange calendar."""
+
+    extra_closures: tuple[date, ...] = ()
+
+
+class MarketSettings(Section):
+    """What describes the market as a whole."""
+
+    symbol: str = "SPY"
+
+
+class WalkForwardSettings(Section):
+    """Windows in sessions, and how parameters are chosen inside training."""
+
+    train_sessions: int = Field(default=252, ge=20)
+    test_sessions: int = Field(default=63, ge=5)
+    warm_up_sessions: int = Field(default=250, ge=0)
+    purge_sessions: int = Field(default=5, ge=5)
+    least_trades: int = Field(default=20, ge=2)
+    plateau: float = Field(default=0.8, ge=0.0, le=1.0)
+    anchored: bool = False
+
+
+class AccountSettings(Section):
+    """The research account of the backtest."""
+
+    cash_usd: float = Field(default=100_000.0, gt=0)
+    risk_fraction: float = Field(default=0.01, gt=0, le=0.05)
+    name_cap: float = Field(default=0.10, gt=0, le=1.0)
+    max_positions: int = Field(default=10, ge=1)
+    max_adv_share: float = Field(default=0.01, gt=0, le=0.1)
+    delisting_haircut: float = Field(default=0.30, ge=0, le=1.0)
+
+
+class CostRateSettings(Section):
+    """Rates in force from a date on."""
+
+    effective: date = date(1990, 1, 2)
+    slippage_bps: float = Field(default=5.0, ge=0)
+    half_spread_bps: tuple[tuple[float, float], ...] = ((50e6, 2.0), (10e6, 5.0), (0.0, 10.0))
+    sec_fee_per_million_usd: float = Field(default=20.60, ge=0)
+
+
+class CostSettings(Section):
+    """The dated cost schedule."""
+
+    rates: tuple[CostRateSettings, ...] = (CostRateSettings(),)
+
+
+class RiskSettings(Section):
+    """Bounds of live and simulated orders."""
+
+    order_max_usd: Decimal = Field(default=Decimal(75), gt=0)
+    day_max_usd: Decimal = Field(default=Decimal(1000), gt=0)
+    max_positions: int = Field(default=5, ge=0)
+    min_price_usd: Decimal = Field(default=Decimal(5), ge=0)
+    min_adv_usd: float = Field(5e6, ge=0)
+    max_spread: Decimal = Field(default=Decimal("0.02"), gt=0)
+    quote_max_age_s: float = Field(default=15.0, gt=0)
+    open_delay_s: float = Field(default=300.0, ge=0)
+    close_margin_s: float = Field(default=120.0, ge=0)
+
+
+class ScanSettings(Section):
+    """The evening list."""
+
+    top: int = Field(default=3, ge=1, le=50)
+    ensure_top: bool = True
+
+
+class SimSettings(Section):
+    """The simulated broker."""
+
+    cash_usd: Decimal = Field(default=Decimal(10_000), gt=0)
+    no_fill_share: float = Field(default=0.03, ge=0, le=1)
+    partial_share: float = Field(default=0.07, ge=0, le=1)
+
+
+class Settings(Section):
+    """Everything that can be set."""
+
+    run: RunSettings = RunSettings()
+    calendar: CalendarSettings = CalendarSettings()
+    market: MarketSettings = MarketSettings()
+    strategies: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"ibs_rsi": {}, "turtle_soup": {}})
+    walk_forward: WalkForwardSettings = WalkForwardSettings()
+    account: AccountSettings = AccountSettings()
+    costs: CostSettings = CostSettings()
+    risk: RiskSettings = RiskSettings()
+    scan: ScanSettings = ScanSettings()
+    sim: SimSettings = SimSettings()
+
+
+ENV_PREFIX = "KOBE_"
+
+
+def load(home: Path, config: Path | None) -> tuple[Settings, dict[str, str]]:
+    """Read the settings and where each value came from.
+
+    Args:
+        home: kobe's home; its `config/kobe.toml` and `.env` are read when there.
+        config: a file given on the command line instead of the home's.
+
+    Raises:
+        ConfigError: a file cannot be read, a key is unknown or a value out of bounds.
+    """
+    path = config or home / "config" / "kobe.toml"
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    if config is not None or path.is_file():
+        _overlay(merged, _read(path), str(path), origins)
+    for name, variables in ((".env", _dotenv(home / ".env")), ("environment", dict(os.environ))):
+        _overlay(merged, _from_variables(variables), name, origins)
+    try:
+        settings = Settings.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(p) for p in first["loc"])
+        raise ConfigError(
+            f"setting {key}: {first['msg']}", seen=first.get("input"), expected=f"see {path.name}",
+            next_command="kobe config show",
+        ) from error  # fmt: skip
+    _check_strategies(settings)
+    return settings, origins
+
+
+def _check_strategies(settings: Settings) -> None:
+    from kobe.strategies import STRATEGIES
+
+    for name, changes in settings.strategies.items():
+        if name not in STRATEGIES:
+            raise ConfigError("unknown strategy", seen=name, expected=", ".join(STRATEGIES))
+        STRATEGIES[name].params(changes)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError("no such configuration file", seen=path) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path.name} cannot be read", seen=error, next_command="kobe config validate") from error
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    return {k: v for k, v in dotenv_values(path).items() if v is not None}
+
+
+def _from_variables(variables: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in sorted(variables.items()):
+        if name.startswith(ENV_PREFIX) and "__" in name:
+            section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
+            found.setdefault(section, {})[key] = value
+    return found
+
+
+def _overlay(base: dict[str, Any], top: Mapping[str, Any], origin: str, origins: dict[str, str], at: str = "") -> None:
+    for key, value in top.items():
+        place = f"{at}{key}"
+        if isinstance(value, Mapping):
+            _overlay(base.setdefault(key, {}), value, origin, origins, f"{place}.")
+        else:
+            base[key] = value
+            origins[place] = origin

@@ -1,0 +1,134 @@
+"""The artifacts of a split: trade list, equity curve, parameters, trials, and a manifest that is written last."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from kobe import __version__
+from kobe.backtest import account, fills
+from kobe.backtest.folds import Fold
+from kobe.backtest.walk_forward import Split, Trial, WalkForward
+from kobe.core.ids import canonical_json, digest
+from kobe.core.panel import Panel
+from kobe.core.ports import Artifacts
+from kobe.reports.document import jsonable
+from kobe.strategies.spec import BaseParams, Strategy
+
+
+def folder_of(root: Path, strategy: str, number: int) -> Path:
+    """Return the folder of a split."""
+    return root / strategy / f"split_{number:02d}"
+
+
+def inputs_digest(fold: Fold, data: str, strategy: Strategy, base: BaseParams, terms: Mapping[str, Any]) -> str:
+    """Digest of everything a split's choice depends on; equal means the choice can be taken over.
+
+    `data` covers the bars up to the last training session and no later ones: the choice sees nothing else.
+    """
+    grid = {name: list(values) for name, values in strategy.grid.items()}
+    return digest([__version__, data, asdict(fold), strategy.name, asdict(base), grid, jsonable(dict(terms))])
+
+
+def read_choice(folder: Path, fold: Fold, strategy: Strategy, wanted: str) -> Split | None:
+    """Return the choice an earlier run made from the same inputs, or None."""
+    try:
+        document = json.loads((folder / "params.json").read_text(encoding="utf-8"))
+        if document["inputs"] != wanted:
+            return None
+        trials = tuple(
+            Trial(**{**t, "mean_r": _number(t["mean_r"]), "objective": _number(t["objective"])})
+            for t in document["trials"]
+        )
+        return Split(
+            fold=fold, params=strategy.params(document["params"]), params_hash=document["params_hash"],
+            chosen_by=document["chosen_by"], why=document["why"], trials=trials,
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def write_choice(artifacts: Artifacts, folder: Path, split: Split, inputs: str) -> dict[str, str]:
+    """Write parameters and trials; returns file name -> digest."""
+    document = {
+        "inputs": inputs, "params": asdict(split.params), "params_hash": split.params_hash,
+        "chosen_by": split.chosen_by, "why": split.why, "trials": jsonable([asdict(t) for t in split.trials]),
+    }  # fmt: skip
+    rows = [{**t.params, **{k: v for k, v in asdict(t).items() if k != "params"}} for t in split.trials]
+    files = {"params.json": artifacts.write(folder / "params.json", canonical_json(document).encode())}
+    return files | write_table(artifacts, folder / "trials", pl.DataFrame(rows))
+
+
+def write_table(artifacts: Artifacts, stem: Path, frame: pl.DataFrame) -> dict[str, str]:
+    """Write a frame as Parquet and CSV; returns file name -> digest."""
+    import io
+
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd")
+    written = {stem.name + ".parquet": buffer.getvalue(), stem.name + ".csv": frame.write_csv().encode()}
+    return {name: artifacts.write(stem.parent / name, content) for name, content in written.items()}
+
+
+def trades_frame(panel: Panel, record: WalkForward) -> pl.DataFrame:
+    """Return every out-of-sample signal with its outcome and what the account did, split by split."""
+    o, w, p = record.outcomes, record.outcomes.walked, record.portfolio
+    days = panel.calendar.days
+    quantity, net, skipped = np.zeros(len(o)), np.full(len(o), np.nan), np.full(len(o), -1)
+    quantity[p.offered], net[p.offered], skipped[p.offered] = p.quantity, p.net_usd, p.skipped
+    entry = np.where(w.entry_row >= 0, panel.session[np.maximum(w.entry_row, 0)], 0)
+    left = np.where(w.exit_row >= 0, panel.session[np.maximum(w.exit_row, 0)], 0)
+    frame = pl.DataFrame(
+        {
+            "split": record.split_number,
+            "signal_date": pl.Series(days[o.session]).cast(pl.Date),
+            "symbol": [panel.symbols[k] for k in o.symbol],
+            "strategy": [record.strategy] * len(o),
+            "side": np.where(o.side > 0, "long", "short"),
+            "state": [fills.STATES[s] for s in w.state],
+            "entry_date": pl.Series(days[entry]).cast(pl.Date),
+            "exit_date": pl.Series(days[left]).cast(pl.Date),
+            "entry": w.entry_price, "stop": w.stop, "target": w.target, "exit": w.exit_price,
+            "entry_paid": o.entry_paid, "exit_got": o.exit_got,
+            "exit_reason": [fills.REASONS[r] for r in w.reason],
+            "ambiguous": w.ambiguous,
+            "gross_r": o.gross_r, "net_r": o.net_r, "mae_r": o.mae_r, "mfe_r": o.mfe_r,
+            "account": [account.SKIPS[s] if s >= 0 else "not_entered" for s in skipped],
+            "quantity": quantity.astype(np.int64),
+            "net_usd": net,
+            "score": o.score, "atr": o.atr, "adv_usd": o.adv_usd,
+            "params_hash": o.params_hash,
+        }
+    )  # fmt: skip
+    entered, closed = pl.Series(w.entry_row >= 0), pl.Series(o.closed)
+    return frame.with_columns(
+        pl.when(entered).then("entry_date").alias("entry_date"), pl.when(closed).then("exit_date").alias("exit_date")
+    )
+
+
+def equity_frame(panel: Panel, record: WalkForward) -> pl.DataFrame:
+    """Return the continuous account, one row per session of the test windows."""
+    p = record.portfolio
+    days = panel.calendar.days[p.first_session : p.first_session + len(p.equity_usd)]
+    columns = {"equity_usd": p.equity_usd, "return": p.returns, "exposure": p.exposure}
+    return pl.DataFrame({"date": pl.Series(days).cast(pl.Date), **columns})
+
+
+def write_split(
+    artifacts: Artifacts, folder: Path, split: Split, trades: pl.DataFrame, equity: pl.DataFrame, facts: dict[str, Any]
+) -> dict[str, str]:
+    """Write one split whole, its manifest last; a split with open trades says that it is not final yet."""
+    files = write_choice(artifacts, folder, split, facts["inputs"])
+    files |= write_table(artifacts, folder / "trade_list", trades)
+    files |= write_table(artifacts, folder / "equity_curve", equity)
+    open_trades = trades.filter(pl.col("state") == "open").height
+    manifest = {**facts, "files": dict(sorted(files.items())), "open_trades": open_trades, "final": open_trades == 0}
+    artifacts.write(folder / "manifest.json", canonical_json(jsonable(manifest)).encode())
+    return files

@@ -1,0 +1,86 @@
+"""The only place where ports meet their makers."""
+
+import os
+import secrets
+from pathlib import Path
+
+from kobe.app.context import Context, PanelCache, Paths, cost_model
+from kobe.app.settings import load
+from kobe.core.calendar import xnys
+from kobe.core.clock import Clock
+from kobe.core.errors import ConfigError
+from kobe.core.ports import Progress
+from kobe.data.store import BarStore
+from kobe.execution.brokers import BROKERS
+from kobe.execution.brokers.sim import SimTerms
+from kobe.execution.brokers.sim_market import SimMarket
+from kobe.infra.clock import SystemClock
+from kobe.infra.kill_switch import FileKillSwitch
+from kobe.infra.records.artifacts import FileArtifacts
+from kobe.infra.records.audit import AuditChain
+from kobe.infra.records.ledger import SqlLedger
+from kobe.learning.registry import ModelRegistry
+
+
+def default_home() -> Path:
+    """Return kobe's home: KOBE_HOME, else the checkout one stands in, else the user's data folder."""
+    given = os.environ.get("KOBE_HOME")
+    if given:
+        return Path(given).expanduser().resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "kobe" / "core" / "types.py").is_file() and (folder / "pyproject.toml").is_file():
+            return folder
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("kobe", appauthor=False))
+
+
+def build(
+    home: Path | None = None,
+    *,
+    config: Path | None = None,
+    clock: Clock | None = None,
+    progress: Progress | None = None,
+) -> Context:
+    """Build the context of one home.
+
+    The audit chain keeps the host's time even when `clock` steps through the past, so that its order is true.
+
+    Raises:
+        ConfigError: the settings cannot be used.
+    """
+    paths = Paths(home or default_home())
+    settings, origins = load(paths.home, config)
+    now, host = clock or SystemClock(), SystemClock()
+    calendar = xnys(settings.calendar.extra_closures)
+    artifacts = FileArtifacts()
+    store = BarStore(paths.bars, calendar, artifacts)
+    panel = PanelCache(store)
+    ledger = SqlLedger(paths.state / "kobe.db", now)
+    run_id = secrets.token_hex(6)
+    market = SimMarket(bars=panel, calendar=calendar, clock=now, costs=cost_model(settings))
+    sim = settings.sim
+    terms = SimTerms(cash_usd=sim.cash_usd, no_fill_share=sim.no_fill_share, partial_share=sim.partial_share)
+    books = SqlLedger(paths.state / "sim_broker.db", now)
+    broker = BROKERS[settings.run.mode](ledger=books, market=market, clock=now, terms=terms)
+    return Context(
+        paths=paths, settings=settings, origins=origins, clock=now, calendar=calendar, store=store, panel=panel,
+        artifacts=artifacts, ledger=ledger, audit=AuditChain(paths.audit, host, run_id),
+        models=ModelRegistry(paths.state / "models", ledger, artifacts),
+        kill_switch=FileKillSwitch(paths.state / "KILL_SWITCH"), broker=broker, quotes=broker, run_id=run_id,
+        progress=progress,
+    )  # fmt: skip
+
+
+def refuse_live(*, live: bool, mode: str) -> None:
+    """Stop unless both keys are turned the same way: `mode: live` in the settings and `--live`.
+
+    Raises:
+        ConfigError: `--live` was given to a home that does not trade live.
+    """
+    if live and mode != "live":
+        raise ConfigError(
+            "--live needs a home configured for live trading", seen=f"run.mode = {mode}", expected="run.mode = live",
+            next_command="kobe config show",
+        )  # fmt: skip

@@ -1,0 +1,71 @@
+"""A report before it is rendered: the same document becomes a terminal page, Markdown, HTML or JSON."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from kobe.core.errors import ExitCode
+
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Columns and rows of plain values; numbers are formatted by the renderer's one rule."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A heading with lines of text, an optional table and an optional inline SVG picture."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    table: Table | None = None
+    picture: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """What a command has to say.
+
+    Attributes:
+        schema: name and version of `data`, such as `kobe.scan/1`.
+        title: one line.
+        summary: the answer, in at most a few lines.
+        data: JSON-ready values for programs; NaN is null.
+        banners: warnings every rendering must show.
+        sections: the rest, in order.
+        exit_code: what the process returns.
+    """
+
+    schema: str
+    title: str
+    summary: tuple[str, ...] = ()
+    data: dict[str, Any] = field(default_factory=dict)
+    banners: tuple[str, ...] = ()
+    sections: tuple[Section, ...] = ()
+    exit_code: ExitCode = ExitCode.OK
+
+
+def shown(value: Cell) -> str:
+    """Format a value for people: four significant decimals for numbers, a dash for what is unknown."""
+    if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN is not itself
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def jsonable(value: Any) -> Any:
+    """Make a value JSON-ready: NaN and infinities become null, tuples lists, numpy scalars plain."""
+    if isinstance(value, dict):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):  # noqa: PLR0124
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -1,0 +1,1 @@
+"""Renderers of a `Document`: terminal, Markdown, HTML, JSON, and the SVG pictures in them."""

@@ -1,0 +1,30 @@
+"""A document as Markdown: STATUS.md, the end-of-day report, anything a person opens in an editor."""
+
+from kobe.reports.document import Document, Section, shown
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def render(document: Document) -> str:
+    """Return the document as Markdown; pictures are left out."""
+    lines = [f"# {_escape(document.title)}", ""]
+    lines += [f"> **{_escape(banner)}**" for banner in document.banners]
+    lines += [""] if document.banners else []
+    lines += [f"{_escape(line)}  " for line in document.summary]
+    for section in document.sections:
+        lines += ["", *_section(section)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _section(section: Section) -> list[str]:
+    lines = [f"## {_escape(section.title)}", ""] if section.title else []
+    lines += [f"- {_escape(line)}" for line in section.lines]
+    if section.table is not None:
+        if section.lines:
+            lines.append("")
+        lines.append("| " + " | ".join(_escape(c) for c in section.table.columns) + " |")
+        lines.append("|" + " --- |" * len(section.table.columns))
+        lines += ["| " + " | ".join(_escape(shown(c)) for c in row) + " |" for row in section.table.rows]
+    return lines
