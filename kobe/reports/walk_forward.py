@@ -1,13 +1,13 @@
 """The walk-forward comparison: what each strategy did out of sample, how sure that is, and what it depends on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
 from kobe.backtest.metrics import CurveMetrics, TradeMetrics
 from kobe.core.panel import Floats
-from kobe.reports.document import Document, Section, Table
+from kobe.reports.document import Cell, Document, Section, Table
 from kobe.reports.render.svg import equity_with_drawdown
 
 Interval = tuple[float, float]
@@ -113,7 +113,7 @@ def _interval(value: float, interval: Interval) -> str:
 
 
 def _headline(evidence: Sequence[Evidence]) -> Table:
-    lines = {
+    lines: dict[str, Callable[[Evidence], Cell]] = {
         "Sharpe (annual)": lambda e: _interval(e.curve.sharpe, e.sharpe_interval),
         "Average R per signal": lambda e: _interval(e.trades.average_r, e.average_r_interval),
         "Profit factor (R)": lambda e: _interval(e.trades.profit_factor, e.profit_factor_interval),
