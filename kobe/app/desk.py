@@ -43,7 +43,7 @@ def current_mode(ctx: Context) -> tuple[Mode, str]:
 def set_mode(ctx: Context, source: str, wanted: Mode, reason: str) -> None:
     """Record what a source asks for; a repeated word changes nothing."""
     events = [e for e in ctx.ledger.events(mode.STREAM) if e.entity == source]
-    if events and events[-1].payload["mode"] == wanted.name or (not events and wanted is Mode.NORMAL):
+    if (events and events[-1].payload["mode"] == wanted.name) or (not events and wanted is Mode.NORMAL):
         return
     payload = {"mode": wanted.name, "reason": reason}
     ctx.ledger.append(mode.STREAM, source, "set", payload, key=f"{source}:{len(events) + 1}")

@@ -11,7 +11,15 @@ from kobe.core.ids import client_order_id
 from kobe.core.panel import Panel
 from kobe.core.ports import Quote
 from kobe.core.types import (
-    Candidate, Effect, Order, OrderRequest, OrderStatus, OrderType, Side, TradePlan, Verdict,
+    Candidate,
+    Effect,
+    Order,
+    OrderRequest,
+    OrderStatus,
+    OrderType,
+    Side,
+    TradePlan,
+    Verdict,
 )  # fmt: skip
 from kobe.execution import exits
 from kobe.execution.oms import Oms, describe

@@ -135,7 +135,8 @@ class BarStore:
         manifest = self.manifest()
         path = self.folder / "cache" / f"panel-{manifest.digest}-{self.calendar.digest}.arrow"
         if not path.exists():
-            self.artifacts.write(path, _panel_bytes(self.frame(), self.calendar))
+            panel = panel_from(self.frame(), self.calendar, manifest.provenance)
+            self.artifacts.write(path, _panel_bytes(panel))
         return _map_panel(path, self.calendar, manifest.provenance)
 
 
@@ -173,15 +174,26 @@ def _parquet(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _panel_bytes(bars: pl.DataFrame, calendar: Calendar) -> bytes:
-    import pyarrow as pa
-
+def panel_from(bars: pl.DataFrame, calendar: Calendar, provenance: Provenance) -> Panel:
+    """Build a panel from clean bars sorted by symbol and date, without a store."""
     counts = bars.group_by("symbol", maintain_order=True).len()
     offsets = np.concatenate(([0], np.cumsum(counts.get_column("len").to_numpy())))
     days = bars.get_column("date").to_physical().to_numpy()
-    columns = {"session": np.searchsorted(calendar.days, days).astype(np.int32)}
-    columns |= {name: bars.get_column(name).to_numpy() for name in PANEL_COLUMNS[1:]}
-    meta = {"symbols": counts.get_column("symbol").to_list(), "offsets": [int(x) for x in offsets]}
+    return Panel(
+        symbols=tuple(counts.get_column("symbol").to_list()),
+        offsets=offsets.astype(np.int64),
+        session=np.searchsorted(calendar.days, days).astype(np.int32),
+        calendar=calendar,
+        **{name: bars.get_column(name).to_numpy().copy() for name in PANEL_COLUMNS[1:]},
+        **asdict(provenance),
+    )
+
+
+def _panel_bytes(panel: Panel) -> bytes:
+    import pyarrow as pa
+
+    meta = {"symbols": list(panel.symbols), "offsets": panel.offsets.tolist()}
+    columns = {name: getattr(panel, name) for name in PANEL_COLUMNS}
     batch = pa.record_batch(columns).replace_schema_metadata({"kobe": json.dumps(meta)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, batch.schema) as writer:

@@ -1,0 +1,186 @@
+"""The day, as a table: which job runs when, relative to the session, and how late it may still run.
+
+A job is a function a person can run; `kobe jobs run NAME` is the scheduler's own path. It is done when its record
+for that session says so, and running it again has no second effect.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+
+from kobe.app import runs
+from kobe.app.context import Context
+from kobe.app.eod_report import run_eod_report
+from kobe.app.manage_exits import run_manage_exits
+from kobe.app.reconcile import run_reconcile
+from kobe.app.scan import ScanRequest, run_scan
+from kobe.app.status import run_status
+from kobe.app.submit_totd import SubmitRequest, run_submit_totd
+from kobe.core.calendar import Calendar
+from kobe.core.clock import NEW_YORK
+from kobe.core.errors import ExitCode, IntegrityError, KobeError, UsageError
+from kobe.core.types import JobRecord
+from kobe.infra.locks import Lease
+from kobe.reports.document import Document, Section, Table
+
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """An instant of a session: minutes after the open, a New York time, or minutes around the close."""
+
+    after_open: int | None = None
+    at: time | None = None
+    after_close: int | None = None
+
+    def instant(self, calendar: Calendar, session: date) -> datetime:
+        """Return the instant in a session; half days move what hangs on the close."""
+        if self.after_open is not None:
+            return calendar.opens_at(session) + self.after_open * MINUTE
+        if self.at is not None:
+            return datetime.combine(session, self.at, NEW_YORK)
+        return calendar.closes_at(session) + (self.after_close or 0) * MINUTE
+
+    @property
+    def words(self) -> str:
+        """The slot as people say it."""
+        if self.after_open is not None:
+            return f"open + {self.after_open} min"
+        if self.at is not None:
+            return f"{self.at:%H:%M} ET"
+        return f"close {self.after_close:+d} min"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One line of the day.
+
+    `grace` is how late the job may start; None means at the next opportunity, however late (exits, books).
+    """
+
+    name: str
+    summary: str
+    slot: Slot
+    grace: timedelta | None
+    run: Callable[[Context, date], Document]
+
+
+MORNING, RETRY = Slot(after_open=5), Slot(at=time(10, 30))
+CLOSING, EVENING = Slot(after_close=-5), Slot(after_close=20)
+
+JOBS: tuple[Job, ...] = (
+    Job("reconcile-open", "books against the broker before anything is decided", MORNING, None,
+        lambda ctx, _: run_reconcile(ctx)),
+    Job("exits-open", "signal exits of yesterday's close, at the open", MORNING, None,
+        lambda ctx, _: run_manage_exits(ctx)),
+    Job("scan", "picks and trade of the day from yesterday's close", MORNING, 40 * MINUTE,
+        lambda ctx, day: run_scan(ctx, ScanRequest(session=ctx.calendar.previous(day)))),
+    Job("submit", "trade of the day, first attempt", MORNING, 40 * MINUTE,
+        lambda ctx, _: run_submit_totd(ctx, SubmitRequest())),
+    Job("retry", "second attempt of an order that filled nothing", RETRY, 60 * MINUTE,
+        lambda ctx, _: run_submit_totd(ctx, SubmitRequest(retry=True))),
+    Job("exits-close", "time exits, five minutes before the close", CLOSING, None,
+        lambda ctx, _: run_manage_exits(ctx)),
+    Job("reconcile", "books against the broker after the close", EVENING, None,
+        lambda ctx, _: run_reconcile(ctx)),
+    Job("eod-report", "the day as Markdown, HTML and JSON", EVENING, None,
+        run_eod_report),
+)  # fmt: skip
+
+
+def job_named(name: str) -> Job:
+    """Return a job by name.
+
+    Raises:
+        UsageError: there is no such job.
+    """
+    for job in JOBS:
+        if job.name == name:
+            return job
+    raise UsageError("unknown job", seen=name, expected=", ".join(j.name for j in JOBS), next_command="kobe jobs list")
+
+
+def run_job(ctx: Context, job: Job, session: date, *, again: bool = False) -> Document | None:
+    """Run a job for a session unless it is settled, and record how it ended; None when there was nothing to do.
+
+    A failure is recorded and reported, and the next job still gets its turn; damaged records stop everything.
+
+    Raises:
+        IntegrityError: records are damaged.
+    """
+    ctx.paths.state.mkdir(parents=True, exist_ok=True)
+    with Lease(ctx.paths.locks, f"job-{job.name}", ctx.clock):
+        if runs.is_settled(ctx.ledger, job.name, session) and not again:
+            return None
+        started = ctx.clock.now()
+        try:
+            document = job.run(ctx, session)
+            status, detail = runs.DONE, " ".join(document.summary)[:300]
+        except IntegrityError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the job runner is one of the three places that catch everything
+            document = _failed(job, session, error)
+            status, detail = runs.FAILED, document.summary[0]
+        _record(ctx, job, session, started, status, detail)
+    run_status(ctx)
+    return document
+
+
+def miss(ctx: Context, job: Job, session: date) -> None:
+    """Record that a job's time passed without it; an entry missed is never made up for."""
+    if not runs.is_settled(ctx.ledger, job.name, session):
+        _record(ctx, job, session, ctx.clock.now(), runs.MISSED, f"its grace of {job.grace} was over")
+
+
+def _record(ctx: Context, job: Job, session: date, started: datetime, status: str, detail: str) -> None:
+    record = JobRecord(
+        job=job.name, session=session, run_id=ctx.run_id, status=status, started=started,
+        finished=ctx.clock.now(), outputs={}, detail=detail,
+    )  # fmt: skip
+    runs.write(ctx.ledger, record)
+    ctx.audit.append("job", {"job": job.name, "session": str(session), "status": status, "detail": detail})
+
+
+def _failed(job: Job, session: date, error: Exception) -> Document:
+    message = error.message if isinstance(error, KobeError) else f"{type(error).__name__}: {error}"
+    code = error.exit_code if isinstance(error, KobeError) else ExitCode.FAULT
+    return Document(
+        schema="kobe.job_failed/1", title=f"{job.name} of {session} failed", summary=(message,),
+        data={"job": job.name, "session": str(session), "error": message}, exit_code=code,
+    )  # fmt: skip
+
+
+def run_jobs_list(ctx: Context) -> Document:
+    """List the timetable with the instants of the current or next session."""
+    day = ctx.today if ctx.today in ctx.calendar else ctx.calendar.next(ctx.today)
+    rows = tuple(
+        (j.name, j.slot.words, f"{j.slot.instant(ctx.calendar, day).astimezone(NEW_YORK):%Y-%m-%d %H:%M} ET",
+         "any" if j.grace is None else f"{int(j.grace.total_seconds() // 60)} min", j.summary)
+        for j in JOBS
+    )  # fmt: skip
+    columns = ("job", "when", "next", "may be late", "does")
+    return Document(
+        schema="kobe.jobs/1",
+        title=f"The day of {day}",
+        sections=(Section(title="", table=Table(columns=columns, rows=rows)),),
+        data={"session": str(day), "jobs": [dict(zip(columns, row, strict=True)) for row in rows]},
+    )
+
+
+def run_one(ctx: Context, name: str, session: date | None, *, again: bool) -> Document:
+    """Run one job by name; a settled one says so."""
+    job = job_named(name)
+    day = session or ctx.today
+    if day not in ctx.calendar:
+        return Document(
+            schema="kobe.job/1", title=f"{name} of {day}", summary=(f"{day} is not a session: nothing to do",),
+            data={"job": name, "session": str(day), "status": "holiday"},
+        )  # fmt: skip
+    document = run_job(ctx, job, day, again=again)
+    if document is not None:
+        return document
+    return Document(
+        schema="kobe.job/1", title=f"{name} of {day}", summary=("already done; --again runs it once more",),
+        data={"job": name, "session": str(day), "status": "already_done"},
+    )  # fmt: skip

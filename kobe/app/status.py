@@ -1,0 +1,104 @@
+"""`kobe status`: the page a person looks at first, on the terminal and as STATUS.md at the top of the home."""
+
+from kobe.app import desk, scan
+from kobe.app.context import Context
+from kobe.app.runs import last_runs
+from kobe.core.errors import KobeError
+from kobe.core.types import Mode, OrderStatus
+from kobe.execution import exits
+from kobe.infra.records.audit_lines import Head, read_head
+from kobe.reports import status
+from kobe.reports.document import Document
+from kobe.reports.render import markdown
+from kobe.reports.status import Problem
+
+
+def audit_line(head: Head | None) -> str:
+    """Return the head of the chain in words."""
+    return "empty" if head is None else f"{head.seq} records, head {head.hash[:16]}"
+
+
+def run_status(ctx: Context, *, write: bool = True) -> Document:
+    """Collect the state of the home; with `write` also replace STATUS.md."""
+    oms = desk.manager(ctx)
+    mode, why = desk.current_mode(ctx)
+    positions = desk.position_lines(oms.book().positions)
+    try:
+        manifest = ctx.store.manifest()
+        bars = f"{manifest.symbols} symbols to {manifest.last} ({manifest.provenance.source})"
+        banners = ctx.panel().banners
+    except KobeError as error:
+        bars, banners = error.message, ()
+    document = status.build(
+        status.State(
+            as_of=ctx.clock.now(),
+            run_mode=f"{ctx.settings.run.mode}, broker {ctx.broker.name}",
+            mode=mode.name,
+            mode_reason=why,
+            kill_reason=ctx.kill_switch.reason() if ctx.paths.state.is_dir() else None,
+            model=_model(ctx),
+            bars=bars,
+            pick=_pick(ctx),
+            last_runs=last_runs(ctx.ledger),
+            positions=positions,
+            problems=problems(ctx),
+            audit=audit_line(read_head(ctx.paths.audit)),
+            banners=banners,
+        )
+    )
+    if write:
+        ctx.artifacts.write(ctx.paths.home / "STATUS.md", markdown.render(document).encode())
+    return document
+
+
+def _model(ctx: Context) -> str:
+    model_id = ctx.models.champion(ctx.calendar.last_complete(ctx.clock.now()))
+    if model_id is None:
+        return "none promoted; next: kobe train-meta, kobe promote"
+    entry = next(e for e in ctx.models.entries() if e.model_id == model_id)
+    return f"{model_id} ({entry.kind}, evidence to {entry.knowable_from})"
+
+
+def _pick(ctx: Context) -> str:
+    session = ctx.calendar.last_complete(ctx.clock.now())
+    chosen = scan.read_trade_of_day(ctx, session)
+    if chosen is None:
+        return f"{session} not scanned yet"
+    return f"{chosen['symbol'] or 'no trade'} for {chosen['valid_session']} ({chosen['reason']})"
+
+
+def problems(ctx: Context) -> list[Problem]:
+    """Return everything that needs a human."""
+    found = []
+    if ctx.paths.state.is_dir() and (reason := ctx.kill_switch.reason()) is not None:
+        found.append(Problem(since=None, what=f"kill switch is on: {reason}", next_command="kobe resume"))
+    mode, why = desk.current_mode(ctx)
+    if mode > Mode.REDUCED:
+        found.append(Problem(since=None, what=f"mode {mode.name}: {why}", next_command="kobe reconcile"))
+    for job, session, state, detail in last_runs(ctx.ledger):
+        if state == "failed":
+            what = f"{job} of {session} failed: {detail}"
+            found.append(Problem(since=None, what=what, next_command=f"kobe jobs run {job}"))
+    return found + _order_problems(ctx)
+
+
+def _order_problems(ctx: Context) -> list[Problem]:
+    oms = desk.manager(ctx)
+    orders, plans = oms.orders(), oms.plans()
+    instants = {o.request.client_order_id: at for o, at in oms.intents()}
+    unclear = (OrderStatus.UNKNOWN, OrderStatus.SENT, OrderStatus.INTENT)
+    found = [
+        Problem(since=instants[name], what=f"{name} is {known.status.word}", next_command="kobe reconcile")
+        for name, known in orders.items()
+        if known.status in unclear
+    ]
+    newest = ctx.calendar.last_complete(ctx.clock.now())
+    for p in oms.book().positions:
+        plan = plans.get(p.signal_id)
+        if exits.resting(orders.values(), p.signal_id) is None:
+            what = f"{p.symbol} has no protective order"
+            found.append(Problem(since=p.opened, what=what, next_command="kobe manage-exits"))
+        if plan is not None and newest >= plan.exit_session:
+            what = f"{p.symbol} is past its time exit"
+            found.append(Problem(since=p.opened, what=what, next_command="kobe manage-exits"))
+    return found
