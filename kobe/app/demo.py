@@ -91,8 +91,8 @@ def _picks(ctx: Context, first: date, last: date) -> Table:
         if not path.is_file():
             continue
         frame = pl.read_parquet(path)
-        for r in frame.iter_rows(named=True) if "symbol" in frame.columns else ():
-            rows.append(tuple(r[name] for name in PICK_COLUMNS))
+        if "symbol" in frame.columns:
+            rows += frame.select(PICK_COLUMNS).rows()
     return Table(columns=PICK_COLUMNS, rows=tuple(rows))
 
 

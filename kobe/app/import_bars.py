@@ -15,6 +15,8 @@ from kobe.data.store import Provenance
 from kobe.infra.locks import Lease
 from kobe.reports.document import Document, Section, Table
 
+ADJUSTMENTS, UNIVERSES = ("split", "raw", "total-return"), ("static-current", "point-in-time")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImportRequest:
@@ -25,6 +27,19 @@ class ImportRequest:
     provenance: Provenance
     replace: bool = False
     dry_run: bool = False
+
+
+def provenance(source: str, feed: str, adjustment: str, universe: str) -> Provenance:
+    """Say where bars come from and what they mean.
+
+    Raises:
+        UsageError: an adjustment or a kind of universe we do not know.
+    """
+    known = {"--adjustment": (adjustment, ADJUSTMENTS), "--universe": (universe, UNIVERSES)}
+    for option, (given, allowed) in known.items():
+        if given not in allowed:
+            raise UsageError(f"unknown {option}", seen=given, expected=", ".join(allowed))
+    return Provenance(source=source, feed=feed, adjustment=adjustment, universe=universe)
 
 
 def parse_mapping(pairs: list[str]) -> dict[str, str]:

@@ -24,6 +24,7 @@ from kobe.infra.locks import Lease
 from kobe.reports.document import Document, Section, Table
 
 MINUTE = timedelta(minutes=1)
+FAILED_SCHEMA = "kobe.job_failed/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,42 @@ def miss(ctx: Context, job: Job, session: date) -> None:
         _record(ctx, job, session, ctx.clock.now(), runs.MISSED, f"its grace of {job.grace} was over")
 
 
+def slots(calendar: Calendar, session: date) -> list[datetime]:
+    """Return the distinct instants of a session at which something is due, in order."""
+    return sorted({job.slot.instant(calendar, session) for job in JOBS})
+
+
+def tick(ctx: Context) -> list[tuple[str, Document]]:
+    """Run everything that is due now, in the order of the table; the one path of runner, cron and simulation.
+
+    What is too late is recorded as missed. After an interruption the evening jobs of the session before are made
+    up for; its entries are not.
+    """
+    now, today = ctx.clock.now(), ctx.today
+    done: list[tuple[str, Document]] = []
+    if runs.any_before(ctx.ledger, today):
+        done += _tick_session(ctx, now, ctx.calendar.previous(today), late=True)
+    if today in ctx.calendar:
+        done += _tick_session(ctx, now, today, late=False)
+    return done
+
+
+def _tick_session(ctx: Context, now: datetime, session: date, *, late: bool) -> list[tuple[str, Document]]:
+    done = []
+    for job in JOBS:
+        instant = job.slot.instant(ctx.calendar, session)
+        if now < instant or runs.is_settled(ctx.ledger, job.name, session):
+            continue
+        expired = job.grace is not None and now > instant + job.grace
+        if expired or (late and job.slot != EVENING):
+            miss(ctx, job, session)
+            continue
+        document = run_job(ctx, job, session)
+        if document is not None:
+            done.append((job.name, document))
+    return done
+
+
 def _record(ctx: Context, job: Job, session: date, started: datetime, status: str, detail: str) -> None:
     record = JobRecord(
         job=job.name, session=session, run_id=ctx.run_id, status=status, started=started,
@@ -146,7 +183,7 @@ def _failed(job: Job, session: date, error: Exception) -> Document:
     message = error.message if isinstance(error, KobeError) else f"{type(error).__name__}: {error}"
     code = error.exit_code if isinstance(error, KobeError) else ExitCode.FAULT
     return Document(
-        schema="kobe.job_failed/1", title=f"{job.name} of {session} failed", summary=(message,),
+        schema=FAILED_SCHEMA, title=f"{job.name} of {session} failed", summary=(message,),
         data={"job": job.name, "session": str(session), "error": message}, exit_code=code,
     )  # fmt: skip
 

@@ -27,6 +27,11 @@ def is_settled(ledger: Ledger, job: str, session: date) -> bool:
     return any(e.kind in (DONE, MISSED) for e in ledger.events(STREAM, entity=f"{session}:{job}"))
 
 
+def any_before(ledger: Ledger, day: date) -> bool:
+    """Whether any job was recorded for a session before a date: this home has been running."""
+    return any(date.fromisoformat(e.payload["session"]) < day for e in ledger.events(STREAM))
+
+
 def last_runs(ledger: Ledger) -> list[tuple[str, str, str, str]]:
     """Return (job, session, status, detail) of each job's latest run, oldest first."""
     latest: dict[str, Event] = {}

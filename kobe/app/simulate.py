@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 from kobe.app.context import Context
-from kobe.app.jobs import JOBS, run_job
+from kobe.app.jobs import FAILED_SCHEMA, JOBS, slots, tick
 from kobe.app.status import run_status
 from kobe.core.clock import SteppingClock
 from kobe.core.errors import ExitCode, MissingDataError, UsageError
@@ -58,17 +58,17 @@ def _play(
     rows = []
     for k, session in enumerate(sessions):
         said: dict[str, str] = {}
-        for job in JOBS:
-            clock.set(job.slot.instant(ctx.calendar, session))
-            document = run_job(ctx, job, session)
-            counts["already" if document is None else "ran"] += 1
-            if document is not None:
-                counts["failed"] += document.schema == "kobe.job_failed/1"
-                said[job.name] = document.summary[0] if document.summary else ""
+        for instant in slots(ctx.calendar, session):
+            clock.set(instant)
+            for name, document in tick(ctx):
+                counts["ran"] += 1
+                counts["failed"] += document.schema == FAILED_SCHEMA
+                said[name] = document.summary[0] if document.summary else ""
         closed = said.get("exits-open", ""), said.get("exits-close", "")
         rows.append((str(session), said.get("submit", ""), said.get("retry", ""), "; ".join(c for c in closed if c)))
         if ctx.progress:
             ctx.progress(k + 1, len(sessions), str(session))
+    counts["already"] = len(sessions) * len(JOBS) - counts["ran"]
     return rows, counts
 
 

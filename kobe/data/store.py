@@ -179,12 +179,13 @@ def panel_from(bars: pl.DataFrame, calendar: Calendar, provenance: Provenance) -
     counts = bars.group_by("symbol", maintain_order=True).len()
     offsets = np.concatenate(([0], np.cumsum(counts.get_column("len").to_numpy())))
     days = bars.get_column("date").to_physical().to_numpy()
+    columns: dict[str, Any] = {name: bars.get_column(name).to_numpy().copy() for name in PANEL_COLUMNS[1:]}
     return Panel(
         symbols=tuple(counts.get_column("symbol").to_list()),
         offsets=offsets.astype(np.int64),
         session=np.searchsorted(calendar.days, days).astype(np.int32),
         calendar=calendar,
-        **{name: bars.get_column(name).to_numpy().copy() for name in PANEL_COLUMNS[1:]},
+        **columns,
         **asdict(provenance),
     )
 

@@ -42,7 +42,7 @@ def build(day: Day) -> Document:
         title=f"End of day, {day.session}",
         summary=(
             f"Decision for this session: {decided}",
-            f"Closed today {len(day.closed)} for {realised:+.2f} $; {len(day.positions)} open, {open_pnl:+.2f} $ so far",
+            f"Closed today {len(day.closed)}: {realised:+.2f} $; open {len(day.positions)}: {open_pnl:+.2f} $ so far",
             f"Equity {day.equity_usd:.2f} $, cash {day.cash_usd:.2f} $; {budget}; mode {day.mode}",
         ),
         banners=day.banners,

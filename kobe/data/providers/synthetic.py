@@ -79,7 +79,8 @@ def _volatility(rng: np.random.Generator, days: int, columns: int, persistence: 
 
 def _fat(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     """Student t with five degrees of freedom, scaled to variance 1."""
-    return rng.standard_t(5, shape) * np.sqrt(3.0 / 5.0)
+    result: Floats = rng.standard_t(5, shape) * np.sqrt(3.0 / 5.0)
+    return result
 
 
 def _returns(spec: SyntheticSpec, days: int) -> _Paths:

@@ -1,0 +1,1 @@
+"""The doors: command line and scheduler. Thin; imports core and app only."""

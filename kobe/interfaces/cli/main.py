@@ -1,0 +1,55 @@
+"""The root of the command line."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kobe import __version__
+from kobe.interfaces.cli import data, ops, research, trade
+from kobe.interfaces.cli.shell import OPTIONS
+
+app = typer.Typer(
+    name="kobe",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Rules-based trading of US stocks: evidence, picks, orders once and only once, all of it on record.",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"kobe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    home: Annotated[Path | None, typer.Option(help="Kobe's home folder.", envvar="KOBE_HOME")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings file instead of the home's.")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors (and --json).")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colours; NO_COLOR does the same.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Rules-based trading of US stocks: evidence, picks, orders once and only once, all of it on record."""
+    del version
+    OPTIONS.home = home.expanduser().resolve() if home else None
+    OPTIONS.config, OPTIONS.debug, OPTIONS.quiet = config, debug, quiet
+    OPTIONS.color = not (no_color or os.environ.get("NO_COLOR"))
+
+
+app.add_typer(data.app, name="data")
+research.register(app)
+trade.register(app)
+ops.register(app)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,199 @@
+"""Running and looking after kobe."""
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kobe.interfaces.cli import shell
+from kobe.interfaces.cli.shell import AsOf, Json, Session, execute, parse_day, show
+
+if TYPE_CHECKING:
+    from kobe.app.context import Context
+    from kobe.app.output import Document
+
+audit_app = typer.Typer(no_args_is_help=True, help="The hash-chained record.", rich_markup_mode=None)
+jobs_app = typer.Typer(no_args_is_help=True, help="The timetable and its jobs.", rich_markup_mode=None)
+config_app = typer.Typer(no_args_is_help=True, help="Settings.", rich_markup_mode=None)
+
+
+def demo(
+    bars: Annotated[Path | None, typer.Option(help="Play on these real bars instead of a made-up market.")] = None,
+    into: Annotated[Path | None, typer.Option(help="Folder of the demo; default: demo in the home.")] = None,
+    sessions: Annotated[int, typer.Option(min=1, max=250, help="Sessions to play at the end.")] = 10,
+    symbols: Annotated[int, typer.Option(min=20, max=2000, help="Stocks of the made-up market.")] = 200,
+    years: Annotated[int, typer.Option(min=3, max=30, help="Years of the made-up market.")] = 6,
+    seed: Annotated[int, typer.Option(help="The made-up market follows from it.")] = 81,
+    json: Json = False,
+) -> None:
+    """Run kobe's whole day on a made-up market (or on your bars): evidence, model, ten sessions, audit.
+
+    Example: kobe demo --bars equities_daily.parquet
+    """
+
+    def run() -> "Document":
+        from kobe.app import wiring
+        from kobe.app.demo import DemoRequest, run_demo
+
+        home = into or (shell.OPTIONS.home or wiring.default_home()) / "demo"
+        request = DemoRequest(
+            home=home.resolve(), bars=bars, sessions=sessions, symbols=symbols, years=years, seed=seed
+        )
+        return run_demo(request, None if json else shell.progress_bar())
+
+    show(run, json=json)
+
+
+def status(as_of: AsOf = None, json: Json = False) -> None:
+    """Show what a person should know now, and write it to STATUS.md.
+
+    Example: kobe status
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.status import run_status
+
+        return run_status(ctx)
+
+    execute(use_case, json=json, as_of=as_of)
+
+
+def doctor(as_of: AsOf = None, json: Json = False) -> None:
+    """Check folders, disk, calendar, bars, ledger, audit, model, switches and broker; each failure with its remedy.
+
+    Example: kobe doctor
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.doctor import run_doctor
+
+        return run_doctor(ctx)
+
+    execute(use_case, json=json, as_of=as_of)
+
+
+@audit_app.command("verify")
+def audit_verify(json: Json = False) -> None:
+    """Walk the audit chain and name the first record that is not what it was.
+
+    Example: kobe audit verify
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.audit import run_audit_verify
+
+        return run_audit_verify(ctx)
+
+    execute(use_case, json=json)
+
+
+@jobs_app.command("list")
+def jobs_list(as_of: AsOf = None, json: Json = False) -> None:
+    """Show the jobs of the day with their times in New York.
+
+    Example: kobe jobs list
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.jobs import run_jobs_list
+
+        return run_jobs_list(ctx)
+
+    execute(use_case, json=json, as_of=as_of)
+
+
+@jobs_app.command("run")
+def jobs_run(
+    name: Annotated[str, typer.Argument(help="A name from `kobe jobs list`.")],
+    session: Session = None,
+    again: Annotated[bool, typer.Option("--again", help="Run it although it is done.")] = False,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """Run one job of the timetable, exactly as the scheduler does.
+
+    Example: kobe jobs run scan --session 2020-03-06
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.jobs import run_one
+
+        return run_one(ctx, name, session, again=again)
+
+    execute(use_case, json=json, as_of=as_of)
+
+
+def run(
+    simulate: Annotated[
+        tuple[date, date] | None,
+        typer.Option(parser=parse_day, metavar="FROM TO", help="Play past sessions through the same jobs."),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Run what is due now and leave; for cron.")] = False,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """Run the New York day: scan and submit after the open, exits before the close, books and report after it.
+
+    Example: kobe run --simulate 2020-03-02 2020-03-13
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app import runner_once, wiring
+        from kobe.app import simulate as simulation
+
+        if simulate is not None:
+            clock = simulation.clock_before(simulate[0])
+            stepping = wiring.build(ctx.paths.home, config=shell.OPTIONS.config, clock=clock, progress=ctx.progress)
+            return simulation.run_simulation(stepping, *simulate)
+        if once:
+            return runner_once.run_once(ctx)
+        from kobe.interfaces.scheduler.runner import run_forever
+
+        return run_forever(ctx)
+
+    execute(use_case, json=json, as_of=as_of, progress=True)
+
+
+@config_app.command("show")
+def config_show(
+    origin: Annotated[bool, typer.Option("--origin", help="Also where each value comes from.")] = False,
+    json: Json = False,
+) -> None:
+    """Show every setting in force.
+
+    Example: kobe config show --origin
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.config import run_config_show
+
+        return run_config_show(ctx, origin=origin)
+
+    execute(use_case, json=json)
+
+
+@config_app.command("validate")
+def config_validate(json: Json = False) -> None:
+    """Check the settings and leave with 3 when they cannot be used.
+
+    Example: kobe config validate
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.config import run_config_validate
+
+        return run_config_validate(ctx)
+
+    execute(use_case, json=json)
+
+
+def register(app: typer.Typer) -> None:
+    """Put the commands of this file on the root."""
+    app.command()(demo)
+    app.command()(status)
+    app.command()(doctor)
+    app.command()(run)
+    app.add_typer(audit_app, name="audit")
+    app.add_typer(jobs_app, name="jobs")
+    app.add_typer(config_app, name="config")

@@ -1,0 +1,111 @@
+"""Evidence, models and the scan."""
+
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kobe.interfaces.cli.shell import DryRun, Json, Session, execute, key_values, parse_day
+
+if TYPE_CHECKING:
+    from kobe.app.context import Context
+    from kobe.app.output import Document
+
+Until = Annotated[
+    date | None, typer.Option(parser=parse_day, metavar="DATE", help="Cut everything after this session off.")
+]
+
+
+def backtest(
+    strategy: Annotated[str, typer.Argument(help="ibs_rsi or turtle_soup.")],
+    param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE; repeatable.")] = None,
+    until: Until = None,
+    json: Json = False,
+) -> None:
+    """Run one strategy with fixed parameters over the whole history (in-sample; for evidence: walk-forward).
+
+    Example: kobe backtest ibs_rsi --param ibs_max=0.15
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.backtest import BacktestRequest, run_backtest
+
+        changes = key_values(param or [])
+        return run_backtest(ctx, BacktestRequest(strategy=strategy, changes=changes, until=until))
+
+    execute(use_case, json=json)
+
+
+def walk_forward(
+    strategy: Annotated[str, typer.Option(help="both, or one strategy.")] = "both",
+    until: Until = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do not take over splits of an earlier run.")] = False,
+    json: Json = False,
+) -> None:
+    """Choose parameters in each train window, judge them in the next test window, write wf_outputs and a report.
+
+    Example: kobe walk-forward --strategy both
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
+
+        return run_walk_forward(ctx, WalkForwardRequest(strategy=strategy, until=until, resume=not fresh))
+
+    execute(use_case, json=json, progress=True)
+
+
+def train_meta(json: Json = False) -> None:
+    """Train the calibrated meta-model on the walk-forward's out-of-sample trades; it may find no skill, and says so.
+
+    Example: kobe train-meta
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.train_meta import run_train_meta
+
+        return run_train_meta(ctx)
+
+    execute(use_case, json=json)
+
+
+def promote(dry_run: DryRun = False, json: Json = False) -> None:
+    """Judge the newest candidate against the champion; nothing to promote is a success that says why.
+
+    Example: kobe promote --dry-run
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.train_meta import run_promote
+
+        return run_promote(ctx, dry_run=dry_run)
+
+    execute(use_case, json=json)
+
+
+def scan(
+    session: Session = None,
+    top: Annotated[int | None, typer.Option(min=1, max=50, help="How many picks.")] = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Rank the signals of a session's close and name the trade of the day, or say why there is none.
+
+    Example: kobe scan --session 2020-03-05 --json
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.scan import ScanRequest, run_scan
+
+        return run_scan(ctx, ScanRequest(session=session, top=top, dry_run=dry_run))
+
+    execute(use_case, json=json)
+
+
+def register(app: typer.Typer) -> None:
+    """Put the commands of this file on the root."""
+    app.command()(backtest)
+    app.command("walk-forward")(walk_forward)
+    app.command("train-meta")(train_meta)
+    app.command()(promote)
+    app.command()(scan)

@@ -1,0 +1,181 @@
+"""What every command shares: options, the one error handler, progress. Heavy imports happen inside `execute`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from kobe.core.errors import ExitCode, KobeError, UsageError
+
+if TYPE_CHECKING:
+    from kobe.app.context import Context
+    from kobe.app.output import Document
+
+
+@dataclass(slots=True)
+class Options:
+    """What was given before the command."""
+
+    home: Path | None = None
+    config: Path | None = None
+    debug: bool = False
+    quiet: bool = False
+    color: bool = True
+
+
+OPTIONS = Options()
+
+
+def parse_day(text: str) -> date:
+    """Read a date.
+
+    Raises:
+        typer.BadParameter: it is not one.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a date like 2020-03-05") from error
+
+
+def parse_instant(text: str) -> datetime:
+    """Read an instant; without an offset it is New York time.
+
+    Raises:
+        typer.BadParameter: it is not one.
+    """
+    from kobe.core.clock import NEW_YORK
+
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not an instant like 2020-03-06T09:35") from error
+    return instant if instant.tzinfo else instant.replace(tzinfo=NEW_YORK)
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document with a schema version.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would happen; change nothing.")]
+Session = Annotated[date | None, typer.Option(parser=parse_day, metavar="DATE", help="Session, such as 2020-03-05.")]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option(parser=parse_instant, metavar="INSTANT", help="Pretend it is then (New York); simulated broker only."),
+]
+
+
+def use_cache_folder() -> None:
+    """Keep compiled kernels in the user's cache; must happen before numba is imported."""
+    import platformdirs
+
+    cache = Path(platformdirs.user_cache_dir("kobe", appauthor=False)) / "numba"
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
+
+
+def execute(
+    use_case: Callable[[Context], Document], *, json: bool, as_of: datetime | None = None, progress: bool = False
+) -> None:
+    """Build the context, run a use case and print what it says; every error ends here."""
+
+    def run() -> Document:
+        from kobe.app import wiring
+        from kobe.core.clock import SteppingClock
+
+        clock = None if as_of is None else SteppingClock(as_of)
+        callback = progress_bar() if progress and not json else None
+        return use_case(wiring.build(OPTIONS.home, config=OPTIONS.config, clock=clock, progress=callback))
+
+    show(run, json=json)
+
+
+def show(run: Callable[[], Document], *, json: bool) -> None:
+    """Run something that returns a document, print it, and leave with its exit code."""
+    use_cache_folder()
+    try:
+        document = run()
+        _print(document, json=json)
+    except KobeError as error:
+        _fail(error, json=json)
+    except KeyboardInterrupt:
+        _leave("interrupted", ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+    except Exception as error:
+        if OPTIONS.debug:
+            raise
+        _leave(f"fault: {type(error).__name__}: {error}; next: run again with --debug", ExitCode.FAULT)
+    if document.exit_code is not ExitCode.OK:
+        raise typer.Exit(int(document.exit_code))
+
+
+def _print(document: Document, *, json: bool) -> None:
+    from kobe.app import output
+
+    if json:
+        sys.stdout.write(output.as_json(document) + "\n")
+    elif not OPTIONS.quiet:
+        output.print_document(document, color=OPTIONS.color)
+    sys.stdout.flush()
+
+
+def _fail(error: KobeError, *, json: bool) -> NoReturn:
+    if OPTIONS.debug:
+        raise error
+    if json:
+        from kobe.app import output
+
+        sys.stdout.write(output.error_json(error) + "\n")
+    _leave(f"error: {error.message}", error.exit_code)
+
+
+def _leave(message: str, code: ExitCode) -> NoReturn:
+    sys.stderr.write(message.replace("\n", " ") + "\n")
+    raise typer.Exit(int(code)) from None
+
+
+def progress_bar() -> Callable[[int, int, str], None] | None:
+    """Return a callback that draws progress on stderr, or None where nobody watches."""
+    if OPTIONS.quiet or not sys.stderr.isatty():
+        return None
+    from rich.console import Console
+    from rich.progress import Progress
+
+    bar = Progress(console=Console(stderr=True), transient=True)
+    tasks: dict[str, Any] = {}
+
+    def update(done: int, total: int, label: str) -> None:
+        name = label if total > 1 else "work"
+        if not tasks:
+            bar.start()
+        if name not in tasks:
+            tasks[name] = bar.add_task(name, total=total)
+        bar.update(tasks[name], completed=done, total=total)
+        if all(task.finished for task in bar.tasks):
+            bar.stop()
+            tasks.clear()
+
+    return update
+
+
+def key_values(pairs: list[str]) -> dict[str, float | str]:
+    """Read `name=value` pairs; numbers become numbers.
+
+    Raises:
+        UsageError: a pair is malformed.
+    """
+    found: dict[str, float | str] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or not name:
+            raise UsageError("--param wants NAME=VALUE", seen=pair, expected="such as ibs_max=0.15")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            found[name] = value
+    return found
