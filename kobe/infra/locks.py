@@ -91,7 +91,7 @@ class Lease:
             self._lock = None
 
     def __enter__(self) -> Self:
-        return self.acquire()
+        return self if self._lock is not None else self.acquire()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -210,7 +210,7 @@ class SimBroker:
 
     def _append_status(self, answer: BrokerOrder) -> None:
         payload = {"status": answer.status.word, "detail": answer.detail}
-        key = f"{answer.client_order_id}:{answer.status.word}"
+        key = f"{answer.client_order_id}:status:{answer.status.word}"
         self.ledger.append(STREAM, answer.client_order_id, "status", payload, key=key)
 
 
