@@ -32,7 +32,9 @@ def main() -> None:
     text += "\n# Weekdays on which the exchange was shut, by year, as MM-DD.\nCLOSURES: dict[int, str] = {\n"
     for year, days in sorted(by_year.items()):
         text += f'    {year}: "{" ".join(d.strftime("%m-%d") for d in days)}",\n'
-    text += "}\n\n# Sessions that closed early, as date -> closing time in New York.\nEARLY_CLOSES: dict[str, str] = {\n"
+    text += (
+        "}\n\n# Sessions that closed early, as date -> closing time in New York.\nEARLY_CLOSES: dict[str, str] = {\n"
+    )
     for day, close in early.items():
         text += f'    "{day:%Y-%m-%d}": "{close:%H:%M}",\n'
     TARGET.write_text(text + "}\n", encoding="utf-8")
