@@ -54,7 +54,7 @@ def run_simulation(ctx: Context, first: date, last: date) -> Document:
 def _play(
     ctx: Context, clock: SteppingClock, sessions: Sequence[date]
 ) -> tuple[list[tuple[str, str, str, str]], Counter[str]]:
-    counts: Counter[str] = Counter()
+    counts = Counter({"ran": 0, "failed": 0, "already": 0})
     rows = []
     for k, session in enumerate(sessions):
         said: dict[str, str] = {}

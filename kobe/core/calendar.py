@@ -85,8 +85,16 @@ class Calendar:
         return self.sessions[i]
 
     def offset(self, day: date, sessions: int) -> date:
-        """Return the session so many sessions after (or before) a session."""
-        return self.sessions[self.number(day) + sessions]
+        """Return the session so many sessions after (or before) a session.
+
+        Raises:
+            DataError: that is outside the table.
+        """
+        place = self.number(day) + sessions
+        if not 0 <= place < len(self.sessions):
+            span = f"{self.sessions[0]} to {self.sessions[-1]}"
+            raise DataError("outside the calendar", seen=f"{sessions:+d} sessions from {day}", expected=span)
+        return self.sessions[place]
 
     def between(self, first: date, last: date) -> Sequence[date]:
         """Return the sessions from first to last, both included."""

@@ -1,0 +1,127 @@
+"""`kobe submit-totd` killed by SIGKILL at any moment and run again leaves one opening order per signal."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from kit.home import LAST, at
+
+from kobe.app import desk, wiring
+from kobe.app.audit import run_audit_verify
+from kobe.app.reconcile import run_reconcile
+from kobe.app.scan import ScanRequest, run_scan
+from kobe.core.errors import ExitCode
+
+pytestmark = [pytest.mark.long, pytest.mark.skipif(os.name == "nt", reason="SIGKILL is a POSIX signal")]
+KILLS = 50
+
+
+@pytest.fixture(scope="module")
+def ready(made_home, tmp_path_factory, calendar):
+    """A home whose scan chose a trade, and the instant at which it is to be sent."""
+    folder = tmp_path_factory.mktemp("ready") / "home"
+    shutil.copytree(made_home, folder, ignore=shutil.ignore_patterns("wf_outputs"))
+    for k in range(14, 0, -1):
+        day = calendar.offset(LAST, -k)
+        ctx = wiring.build(folder, clock=at(day, 9, 35))
+        chosen = run_scan(ctx, ScanRequest(session=calendar.previous(day))).data["trade_of_day"]
+        if chosen["action"] == "trade":
+            return folder, day, chosen["signal_id"]
+    pytest.fail("no trade to submit")
+
+
+def start(home, day) -> subprocess.Popen:
+    command = [sys.executable, "-m", "kobe", "--home", str(home), "submit-totd", "--as-of", f"{day}T09:35"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def check(home, day, signal_id) -> None:
+    ctx = wiring.build(home, clock=at(day, 9, 36))
+    orders = list(ctx.broker.orders())
+    opening = [o for o in orders if o.request.effect.value == "open" and o.request.signal_id == signal_id]
+    assert len(opening) == 1
+    assert all(o.client_order_id in desk.manager(ctx).orders() for o in orders), "an order without a record"
+    assert run_reconcile(ctx).exit_code is ExitCode.OK
+    verdict = run_audit_verify(ctx)
+    assert verdict.exit_code is ExitCode.OK, verdict.summary
+    if opening[0].fills:
+        assert [o.request.order_type.value for o in orders if o not in opening] in (["gtc_stop"], ["gtc_oco"])
+
+
+def test_fifty_kills_at_random_moments_leave_one_opening_order_and_a_chain_that_verifies(ready, tmp_path):
+    base, day, signal_id = ready
+    dice = random.Random(2024)
+    whole = shutil.copytree(base, tmp_path / "whole")
+    began = time.monotonic()
+    assert start(whole, day).wait() == 0
+    life = time.monotonic() - began
+    check(whole, day, signal_id)
+    interrupted, recorded = 0, 0
+    for k in range(KILLS):
+        home = shutil.copytree(base, tmp_path / f"kill{k}")
+        process = start(home, day)
+        try:
+            process.wait(timeout=life * dice.uniform(0.35, 1.02))
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            interrupted += 1
+        process.communicate()
+        recorded += bool(desk.manager(wiring.build(home, clock=at(day, 9, 36))).orders())
+        again = start(home, day)
+        out, err = again.communicate()
+        assert again.returncode == 0, out + err
+        check(home, day, signal_id)
+        shutil.rmtree(home)
+    said = f"{KILLS} runs, {interrupted} killed while alive, {recorded} with an intent on record before the rerun"
+    sys.__stderr__.write(f"
+{said}
+")
+    assert interrupted >= KILLS // 2
+
+
+STEPS = (
+    "before_intent", "after_intent", "after_intent_audit", "before_send", "after_sent", "after_wire", "after_record",
+    "after_record_audit",
+)  # fmt: skip
+CHILD = """
+import os, signal, sys
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+sys.path.insert(0, sys.argv[4])
+from kit.home import at
+from kobe.app import desk, submit_totd, wiring
+step, occurrence = sys.argv[3].split("@")
+seen = [0]
+def checkpoint(name):
+    if name == step:
+        seen[0] += 1
+        if seen[0] == int(occurrence):
+            os.kill(os.getpid(), signal.SIGKILL)
+ordinary = desk.manager
+desk.manager = lambda ctx: replace(ordinary(ctx), checkpoint=checkpoint)
+ctx = wiring.build(Path(sys.argv[1]), clock=at(date.fromisoformat(sys.argv[2]), 9, 35))
+submit_totd.run_submit_totd(ctx, submit_totd.SubmitRequest())
+"""
+
+
+@pytest.mark.parametrize("occurrence", [1, 2])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_kill_at_each_step_of_entry_and_protection_leaves_one_order(ready, tmp_path, step, occurrence):
+    base, day, signal_id = ready
+    home = shutil.copytree(base, tmp_path / "home")
+    kit = str(Path(__file__).resolve().parents[1])
+    command = [sys.executable, "-c", CHILD, str(home), str(day), f"{step}@{occurrence}", kit]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if occurrence == 1:
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    again = start(home, day)
+    out, err = again.communicate()
+    assert again.returncode == 0, out + err
+    check(home, day, signal_id)

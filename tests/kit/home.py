@@ -1,0 +1,41 @@
+"""A kobe home with a small synthetic market and a promoted model, made once and copied for each test."""
+
+import shutil
+from datetime import date
+from pathlib import Path
+
+from kobe.app import import_bars, wiring
+from kobe.app.train_meta import run_promote, run_train_meta
+from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
+from kobe.core.clock import NEW_YORK, SteppingClock
+from kobe.data.providers.synthetic import SyntheticSpec, synthetic_market
+from kobe.data.store import Provenance
+
+LAST = date(2024, 12, 31)
+SPEC = SyntheticSpec(symbols=100, years=4, last_session=LAST, reversal=2.5)
+
+
+def make_home(folder: Path, sessions: int = 15):
+    """Import the market, walk forward up to `sessions` before its end, train and promote; return the first session."""
+    ctx = wiring.build(folder)
+    bars = synthetic_market(SPEC, ctx.calendar)
+    import_bars.keep(ctx, bars, Provenance(source="synthetic"), "synthetic", replace=True)
+    first = ctx.calendar.offset(LAST, -sessions)
+    run_walk_forward(ctx, WalkForwardRequest(until=ctx.calendar.previous(first)))
+    run_train_meta(ctx)
+    run_promote(ctx)
+    ctx.ledger.close()
+    return first
+
+
+def copy_home(source: Path, target: Path) -> Path:
+    """Copy a home whole."""
+    shutil.copytree(source, target)
+    return target
+
+
+def at(day: date, hour: int, minute: int) -> SteppingClock:
+    """A clock that stands at a New York time."""
+    from datetime import datetime
+
+    return SteppingClock(datetime(day.year, day.month, day.day, hour, minute, tzinfo=NEW_YORK))
