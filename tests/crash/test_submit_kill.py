@@ -79,9 +79,7 @@ def test_fifty_kills_at_random_moments_leave_one_opening_order_and_a_chain_that_
         check(home, day, signal_id)
         shutil.rmtree(home)
     said = f"{KILLS} runs, {interrupted} killed while alive, {recorded} with an intent on record before the rerun"
-    sys.__stderr__.write(f"
-{said}
-")
+    sys.__stderr__.write(said + chr(10))
     assert interrupted >= KILLS // 2
 
 
