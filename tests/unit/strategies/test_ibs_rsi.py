@@ -191,6 +191,30 @@ def test_after_the_f11_signal_the_exit_shows_at_the_close_the_rule_says(rule, fi
     assert after[0] == first
 
 
+def exit_bits(bars: panels.History, rule: str) -> int:
+    whole = panels.panel({"A": bars})
+    return int(STRATEGY.signals(whole, FeatureTable(whole), STRATEGY.params({"exit_rule": rule})).exit_mask[-1])
+
+
+@pytest.mark.parametrize(("down", "bits"), [(3.0, 1), (3.0 + 2**-20, 0), (3.0 - 2**-20, 1)])
+def test_the_rsi_exit_includes_70_and_mirrored_30(down, bits):
+    bars = setup(up=14.0, down=down)
+    assert exit_bits(bars, "rsi") == bits
+    assert exit_bits(bars.mirrored(64.0), "rsi") == 2 * bits
+
+
+@pytest.mark.parametrize(("close", "bits"), [(4.0, 1), (4.0 - 2**-20, 0), (5.0, 1)])
+def test_the_ibs_exit_includes_four_fifths_and_mirrored_one_fifth(close, bits):
+    bars = panels.history(open=[20.0] * 9, high=[25.0] * 9, low=[20.0] * 9, close=[20.0 + close] * 9)
+    assert exit_bits(bars, "ibs") == bits
+    assert exit_bits(bars.mirrored(32.0), "ibs") == 2 * bits
+
+
+@pytest.mark.parametrize(("last", "bits"), [(20.0, 0), (20.0 + 2**-20, 1), (20.0 - 2**-20, 2)])
+def test_the_average_exit_needs_a_close_beyond_the_average_of_five(last, bits):
+    assert exit_bits(panels.of_closes([30.0, 20.0, 20.0, 20.0, 20.0, last]), "sma5") == bits
+
+
 def test_an_unknown_indicator_closes_nothing():
     whole = panels.panel({"A": panels.flat(10.0, 300)})
     for rule in STRATEGY.grid["exit_rule"]:
