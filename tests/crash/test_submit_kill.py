@@ -54,12 +54,15 @@ def check(home, day, signal_id) -> None:
         assert [o.request.order_type.value for o in orders if o not in opening] in (["gtc_stop"], ["gtc_oco"])
 
 
+@pytest.mark.timeout(1800)
 def test_fifty_kills_at_random_moments_leave_one_opening_order_and_a_chain_that_verifies(ready, tmp_path):
     base, day, signal_id = ready
     dice = random.Random(2024)
     whole = shutil.copytree(base, tmp_path / "whole")
     began = time.monotonic()
-    assert start(whole, day).wait() == 0
+    first = start(whole, day)
+    out, err = first.communicate()
+    assert first.returncode == 0, out + err
     life = time.monotonic() - began
     check(whole, day, signal_id)
     interrupted, recorded = 0, 0

@@ -1,5 +1,7 @@
 """Every indicator column against TA-Lib or a plain loop, its stated warm-up, and the borders between symbols."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import talib
@@ -122,7 +124,7 @@ def test_average_dollar_volume_is_the_mean_of_the_raw_dollars_of_20_bars_and_nee
     rng = np.random.default_rng(9)
     bars = panels.random_walk(rng, 60)
     raw_close, raw_volume = bars.close * 4.0, bars.volume / 4.0
-    split = panels.History(**{**vars(bars), "raw_factor": np.full(60, 4.0)})
+    split = replace(bars, raw_factor=np.full(60, 4.0))
     adv = column(split, "adv_usd", 20)
     assert np.isnan(adv[:14]).all()
     for t in range(14, 60):
@@ -244,6 +246,22 @@ def test_model_inputs_are_unknown_without_enough_bars_and_never_borrowed_from_th
     assert not np.isnan(inputs["rsi2"][1])
     unknown = set(inputs) - own - {"rsi2", "breadth"}
     assert np.isnan([inputs[name] for name in unknown]).all()
+
+
+def test_model_inputs_are_finite_or_unknown_also_where_nothing_traded_for_a_year():
+    still = panels.flat(20.0, 300)
+    closes = np.append(still.close, [19.0, 19.5])
+    woken = panels.history(open=closes, high=closes, low=closes, close=closes)
+    silent = replace(panels.random_walk(np.random.default_rng(8), 300), volume=np.zeros(300))
+    whole = panels.panel({"A": woken, "B": still, "SPY": silent})
+    inputs = FeatureTable(whole).matrix(np.arange(len(whole)))
+    assert inputs.shape == (len(whole), len(FEATURES))
+    assert not np.isinf(inputs).any()
+
+
+def test_model_inputs_of_no_rows_and_of_no_symbols_are_an_empty_matrix():
+    for whole in (panels.panel({}), panels.panel({"A": panels.f11()})):
+        assert FeatureTable(whole).matrix(np.arange(0)).shape == (0, len(FEATURES))
 
 
 def test_columns_cannot_be_written_to():

@@ -52,6 +52,19 @@ def test_ibs_may_be_exactly_a_fifth(range_, above_low, signals):
     assert len(found(bars)) == signals
 
 
+@pytest.mark.parametrize(
+    ("high", "low", "close"),
+    [(42.92, 42.07, 42.24), (46.86, 45.91, 46.10), (103.68, 101.63, 102.04), (11.0, 10.0, 10.2)],
+)
+def test_ibs_may_be_exactly_a_fifth_of_a_range_in_cents(high, low, close):
+    """The first three are AAL 2015-06-24, AAL 2016-12-02 and AAP 2017-07-14: 5 (C - L) == H - L in cents."""
+    bars = setup(base=close + 7.0)
+    bars.high[-1], bars.low[-1], bars.close[-1] = high, low, close
+    assert len(found(bars, rsi_max=15.0)) == 1
+    bars.low[-1] -= 0.01
+    assert len(found(bars, rsi_max=15.0)) == 0
+
+
 @pytest.mark.parametrize(("down", "signals"), [(9.0, 1), (9.0 - 2**-20, 0), (9.0 + 2**-20, 1)])
 def test_rsi_may_be_exactly_ten(down, signals):
     assert len(found(setup(down=down, base=8.0 + down))) == signals
