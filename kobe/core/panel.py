@@ -147,7 +147,8 @@ class Panel:
         order = np.argsort(self.session, kind="stable")
         names = [hashlib.blake2b(s.encode(), digest_size=8).digest() for s in self.symbols]
         of_row = np.frombuffer(b"".join(names), dtype=np.uint64)[self.symbol_of_row[order]] if len(self) else order
-        columns = [of_row, *(getattr(self, name)[order] for name in (*BAR_COLUMNS, "raw_factor"))]
+        days = self.calendar.days[self.session[order]]
+        columns = [days, of_row, *(getattr(self, name)[order] for name in (*BAR_COLUMNS, "raw_factor"))]
         sessions, starts = np.unique(self.session[order], return_index=True)
         borders = [*starts.tolist(), len(order)]
         hasher = hashlib.blake2b(repr((self.source, self.feed, self.adjustment)).encode(), digest_size=16)

@@ -74,11 +74,16 @@ def _at(name: str, n: int) -> Callable[[FeatureTable, Rows], Floats]:
     return lambda table, rows: table.column(name, n)[rows]
 
 
+def _over(numerator: Floats, positive: Floats) -> Floats:
+    """Divide; NaN where the divisor is not positive, as an ATR of nothing that moved."""
+    return np.divide(numerator, positive, out=np.full(len(positive), np.nan), where=positive > 0)
+
+
 def _depth_atr(table: FeatureTable, rows: Rows) -> Floats:
     panel = table.panel
     has_previous = rows > panel.offsets[panel.symbol_of_row[rows]]
     atr_before = np.where(has_previous, table.column("atr", 14)[rows - has_previous], np.nan)
-    return (table.column("prior_low", 20)[rows] - panel.low[rows]) / atr_before
+    return _over(table.column("prior_low", 20)[rows] - panel.low[rows], atr_before)
 
 
 def _atr_pct(table: FeatureTable, rows: Rows) -> Floats:
@@ -86,14 +91,14 @@ def _atr_pct(table: FeatureTable, rows: Rows) -> Floats:
 
 
 def _sma200_distance_atr(table: FeatureTable, rows: Rows) -> Floats:
-    return (table.panel.close[rows] - table.column("sma", 200)[rows]) / table.column("atr", 14)[rows]
+    return _over(table.panel.close[rows] - table.column("sma", 200)[rows], table.column("atr", 14)[rows])
 
 
 def _gap_atr(table: FeatureTable, rows: Rows) -> Floats:
     panel = table.panel
     has_previous = rows > panel.offsets[panel.symbol_of_row[rows]]
     gap = panel.open[rows] - panel.close[rows - has_previous]
-    return np.where(has_previous, gap / table.column("atr", 14)[rows], np.nan)
+    return np.where(has_previous, _over(gap, table.column("atr", 14)[rows]), np.nan)
 
 
 def _volume_z(table: FeatureTable, rows: Rows) -> Floats:

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from kobe.core.panel import Panel
 from kobe.core.signal_table import SignalTable
 from kobe.features.table import FeatureTable
-from kobe.strategies.spec import LONG_EXIT, SHORT_EXIT, BaseParams, Setup, Strategy, build_table, tradable
+from kobe.strategies.spec import (
+    LONG_EXIT, SHORT_EXIT, THRESHOLD_NOISE, BaseParams, Setup, Strategy, build_table, tradable,
+)  # fmt: skip
 
 NAME = "ibs_rsi"
 
@@ -37,13 +39,13 @@ class IbsRsiParams(BaseParams):
 def _exit_mask(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> npt.NDArray[np.uint8]:
     if params.exit_rule == "rsi":
         rsi = features.column("rsi", params.rsi_bars)
-        up, down = rsi >= 70.0, rsi <= 30.0
+        up, down = rsi >= 70.0 - THRESHOLD_NOISE, rsi <= 30.0 + THRESHOLD_NOISE
     elif params.exit_rule == "sma5":
         average = features.column("sma", 5)
         up, down = panel.close > average, panel.close < average
     elif params.exit_rule == "ibs":
         ibs = features.column("ibs")
-        up, down = ibs >= 0.8, ibs <= 0.2
+        up, down = ibs >= 0.8 - THRESHOLD_NOISE, ibs <= 0.2 + THRESHOLD_NOISE
     else:
         msg = f"unknown exit_rule {params.exit_rule!r}: rsi, sma5 or ibs"
         raise ValueError(msg)
@@ -55,11 +57,12 @@ def signals(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> Signa
     ibs, rsi = features.column("ibs"), features.column("rsi", params.rsi_bars)
     trend = features.column("sma", params.sma_bars)
     usable = tradable(panel, features, params)
-    long_rows = np.flatnonzero(usable & (panel.close > trend) & (ibs <= params.ibs_max) & (rsi <= params.rsi_max))
+    ibs_max, rsi_max = params.ibs_max + THRESHOLD_NOISE, params.rsi_max + THRESHOLD_NOISE
+    long_rows = np.flatnonzero(usable & (panel.close > trend) & (ibs <= ibs_max) & (rsi <= rsi_max))
     stretch = 1.0 - (ibs[long_rows] + rsi[long_rows] / 100.0) / 2.0
     setups = [Setup(sign=1, rows=long_rows, score=stretch)]
     if params.shorts:
-        weak = (panel.close < trend) & (ibs >= 1.0 - params.ibs_max) & (rsi >= 100.0 - params.rsi_max)
+        weak = (panel.close < trend) & (ibs >= 1.0 - ibs_max) & (rsi >= 100.0 - rsi_max)
         rows = np.flatnonzero(usable & weak)
         setups.append(Setup(sign=-1, rows=rows, score=(ibs[rows] + rsi[rows] / 100.0) / 2.0))
     return build_table(NAME, features, params, setups, _exit_mask(panel, features, params))

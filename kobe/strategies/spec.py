@@ -15,6 +15,7 @@ from kobe.core.signal_table import SignalTable
 from kobe.features.table import FeatureTable
 
 LONG_EXIT, SHORT_EXIT = np.uint8(1), np.uint8(2)
+THRESHOLD_NOISE = 1e-9  # (42.24 - 42.07) / (42.92 - 42.07) is 0.2 in cents and 0.2000000000000015 in floats
 Mask = npt.NDArray[np.bool_]
 
 

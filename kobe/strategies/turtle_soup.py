@@ -13,7 +13,7 @@ import numpy.typing as npt
 from kobe.core.panel import Panel
 from kobe.core.signal_table import SignalTable
 from kobe.features.table import FeatureTable
-from kobe.strategies.spec import BaseParams, Setup, Strategy, build_table, tradable
+from kobe.strategies.spec import THRESHOLD_NOISE, BaseParams, Setup, Strategy, build_table, tradable
 
 NAME = "turtle_soup"
 
@@ -52,7 +52,8 @@ def _setup(panel: Panel, features: FeatureTable, params: TurtleSoupParams, sign:
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = sign * (level - extreme) / atr_before
     recovery = sign * (panel.close - level)
-    swept = (depth > 0) & (depth >= params.min_depth_atr) & (depth <= params.max_depth_atr)
+    shallowest, deepest = params.min_depth_atr - THRESHOLD_NOISE, params.max_depth_atr + THRESHOLD_NOISE
+    swept = (sign * (level - extreme) > 0) & (depth >= shallowest) & (depth <= deepest)
     trend = sign * (panel.close - features.column("sma", params.sma_bars)) > 0
     fits: npt.NDArray[np.bool_] = swept & (age >= params.min_age_bars) & (recovery > 0) & trend
     rows = np.flatnonzero(fits & tradable(panel, features, params))
