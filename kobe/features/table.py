@@ -76,7 +76,9 @@ def _at(name: str, n: int) -> Callable[[FeatureTable, Rows], Floats]:
 
 def _over(numerator: Floats, positive: Floats) -> Floats:
     """Divide; NaN where the divisor is not positive, as an ATR of nothing that moved."""
-    return np.divide(numerator, positive, out=np.full(len(positive), np.nan), where=positive > 0)
+    out: Floats = np.full(len(positive), np.nan)
+    np.divide(numerator, positive, out=out, where=positive > 0)
+    return out
 
 
 def _depth_atr(table: FeatureTable, rows: Rows) -> Floats:

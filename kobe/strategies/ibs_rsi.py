@@ -13,7 +13,14 @@ from kobe.core.panel import Panel
 from kobe.core.signal_table import SignalTable
 from kobe.features.table import FeatureTable
 from kobe.strategies.spec import (
-    LONG_EXIT, SHORT_EXIT, THRESHOLD_NOISE, BaseParams, Setup, Strategy, build_table, tradable,
+    LONG_EXIT,
+    SHORT_EXIT,
+    THRESHOLD_NOISE,
+    BaseParams,
+    Setup,
+    Strategy,
+    build_table,
+    tradable,
 )  # fmt: skip
 
 NAME = "ibs_rsi"
