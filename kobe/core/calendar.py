@@ -135,7 +135,8 @@ def xnys(extra_closures: Sequence[date] = ()) -> Calendar:
     closed = {date.fromisoformat(f"{year}-{day}") for year, days in xnys_table.CLOSURES.items() for day in days.split()}
     closed.update(extra_closures)
     first, last = date.fromisoformat(xnys_table.FIRST), date.fromisoformat(xnys_table.LAST)
-    early = {date.fromisoformat(d): time.fromisoformat(t) for d, t in xnys_table.EARLY_CLOSES.items()}
+    short = {date.fromisoformat(d): time.fromisoformat(t) for d, t in xnys_table.EARLY_CLOSES.items()}
+    early = {day: close for day, close in short.items() if day not in closed}
     version = xnys_table.VERSION + "".join(f" -{d.isoformat()}" for d in sorted(extra_closures))
     return Calendar(
         sessions=tuple(d for d in _weekdays(first, last) if d not in closed),

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +79,8 @@ class Panel:
             column.flags.writeable = False
         if len(self.offsets) != len(self.symbols) + 1 or self.offsets[-1] != rows or self.offsets[0] != 0:
             raise SchemaError("a panel's offsets do not match its symbols", seen=len(self.offsets))
+        if any(a >= b for a, b in pairwise(self.symbols)):
+            raise SchemaError("a panel's symbols must ascend without repeats", seen=self.symbols[:5])
         self.session.flags.writeable = False
         self.offsets.flags.writeable = False
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from kobe.backtest.montecarlo import clustered_interval
 from kobe.core.errors import ModelError
 from kobe.core.panel import Floats
 from kobe.learning import calibrate
@@ -246,8 +247,11 @@ def _report(holdout: pl.DataFrame, single: tuple[str, Floats], *, seed: int) -> 
     p, base, y = (holdout.get_column(c).to_numpy().astype(np.float64) for c in ("p", "p_base", "y"))
     if len(y) < 30:
         raise ModelError("too few holdout trades to judge a model", seen=len(y), expected="30 or more")
-    edges = calibrate.quantile_edges(p)
+    edges, dates = calibrate.quantile_edges(p), holdout.get_column("session").to_numpy()
+    excess = (p - y) ** 2 - (base - y) ** 2
+    upper = clustered_interval(excess, dates, lambda v: float(v.mean()), seed=seed, level=0.90)[1]
     return {
+        "brier_excess_upper_90": upper,
         "holdout_trades": len(y),
         "holdout_dates": holdout.get_column("session").n_unique(),
         "win_rate": float(y.mean()),
@@ -265,7 +269,11 @@ def _report(holdout: pl.DataFrame, single: tuple[str, Floats], *, seed: int) -> 
 
 
 def _verdict(report: dict[str, Any]) -> tuple[bool, str]:
+    """Skill is a lower holdout Brier than both baselines, surely (90%, by date), and a lower log-loss."""
     brier, base, single = report["brier"], report["brier_base"], report["brier_single"]
-    if brier < min(base, single) and report["log_loss"] < report["log_loss_base"]:
-        return True, f"holdout Brier {brier:.4f} beats base rate {base:.4f} and best single feature {single:.4f}"
-    return False, f"no skill: holdout Brier {brier:.4f}, base rate {base:.4f}, best single feature {single:.4f}"
+    figures = f"holdout Brier {brier:.4f}, base rate {base:.4f}, best single feature {single:.4f}"
+    if brier >= min(base, single) or report["log_loss"] >= report["log_loss_base"]:
+        return False, f"no skill: {figures}"
+    if not report["brier_excess_upper_90"] < 0:
+        return False, f"no skill: {figures}, but a gain that small is luck as often as not"
+    return True, f"skill: {figures}"

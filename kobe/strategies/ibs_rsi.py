@@ -19,6 +19,7 @@ from kobe.strategies.spec import (
     BaseParams,
     Setup,
     Strategy,
+    beyond,
     build_table,
     tradable,
 )  # fmt: skip
@@ -49,7 +50,7 @@ def _exit_mask(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> np
         up, down = rsi >= 70.0 - THRESHOLD_NOISE, rsi <= 30.0 + THRESHOLD_NOISE
     elif params.exit_rule == "sma5":
         average = features.column("sma", 5)
-        up, down = panel.close > average, panel.close < average
+        up, down = beyond(1, panel.close, average), beyond(-1, panel.close, average)
     elif params.exit_rule == "ibs":
         ibs = features.column("ibs")
         up, down = ibs >= 0.8 - THRESHOLD_NOISE, ibs <= 0.2 + THRESHOLD_NOISE
@@ -65,11 +66,11 @@ def signals(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> Signa
     trend = features.column("sma", params.sma_bars)
     usable = tradable(panel, features, params)
     ibs_max, rsi_max = params.ibs_max + THRESHOLD_NOISE, params.rsi_max + THRESHOLD_NOISE
-    long_rows = np.flatnonzero(usable & (panel.close > trend) & (ibs <= ibs_max) & (rsi <= rsi_max))
+    long_rows = np.flatnonzero(usable & beyond(1, panel.close, trend) & (ibs <= ibs_max) & (rsi <= rsi_max))
     stretch = 1.0 - (ibs[long_rows] + rsi[long_rows] / 100.0) / 2.0
     setups = [Setup(sign=1, rows=long_rows, score=stretch)]
     if params.shorts:
-        weak = (panel.close < trend) & (ibs >= 1.0 - ibs_max) & (rsi >= 100.0 - rsi_max)
+        weak = beyond(-1, panel.close, trend) & (ibs >= 1.0 - ibs_max) & (rsi >= 100.0 - rsi_max)
         rows = np.flatnonzero(usable & weak)
         setups.append(Setup(sign=-1, rows=rows, score=(ibs[rows] + rsi[rows] / 100.0) / 2.0))
     return build_table(NAME, features, params, setups, _exit_mask(panel, features, params))

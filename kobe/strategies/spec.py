@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kobe.core.errors import ConfigError
 from kobe.core.ids import short_digest
-from kobe.core.panel import Panel
+from kobe.core.panel import Floats, Panel
 from kobe.core.signal_table import SignalTable
 from kobe.features.table import FeatureTable
 
@@ -104,6 +104,12 @@ def tradable(panel: Panel, features: FeatureTable, params: BaseParams) -> Mask:
         & (features.column("bars_seen") >= params.min_history_bars)
         & (features.column("atr", params.atr_bars) > 0)
     )
+    return result
+
+
+def beyond(sign: int, price: Floats, level: Floats) -> Mask:
+    """Say where a price is strictly above (sign +1) or below (-1) a level by more than float noise."""
+    result: Mask = sign * (price - level) > THRESHOLD_NOISE * np.abs(level)
     return result
 
 

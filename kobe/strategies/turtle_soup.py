@@ -13,7 +13,7 @@ import numpy.typing as npt
 from kobe.core.panel import Panel
 from kobe.core.signal_table import SignalTable
 from kobe.features.table import FeatureTable
-from kobe.strategies.spec import THRESHOLD_NOISE, BaseParams, Setup, Strategy, build_table, tradable
+from kobe.strategies.spec import THRESHOLD_NOISE, BaseParams, Setup, Strategy, beyond, build_table, tradable
 
 NAME = "turtle_soup"
 
@@ -54,7 +54,7 @@ def _setup(panel: Panel, features: FeatureTable, params: TurtleSoupParams, sign:
     recovery = sign * (panel.close - level)
     shallowest, deepest = params.min_depth_atr - THRESHOLD_NOISE, params.max_depth_atr + THRESHOLD_NOISE
     swept = (sign * (level - extreme) > 0) & (depth >= shallowest) & (depth <= deepest)
-    trend = sign * (panel.close - features.column("sma", params.sma_bars)) > 0
+    trend = beyond(sign, panel.close, features.column("sma", params.sma_bars))
     fits: npt.NDArray[np.bool_] = swept & (age >= params.min_age_bars) & (recovery > 0) & trend
     rows = np.flatnonzero(fits & tradable(panel, features, params))
     stop: Any = None

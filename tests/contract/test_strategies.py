@@ -75,7 +75,8 @@ def test_signals_are_ordered_finite_and_bounded(strategy, market, params_of: Cal
     assert params.shorts or set(table.side.tolist()) == {1}
     assert len(table.exit_mask) == len(market)
     assert ((table.score >= 0) & (table.score <= 1)).all()
-    assert (np.isfinite(table.atr) & (table.atr > 0)).all()
+    assert (table.atr > 0).all()
+    assert np.array_equal(table.atr, FeatureTable(market).column("atr", params.atr_bars)[table.row])
     stop = np.where(np.isnan(table.stop_level), table.stop_distance, table.stop_level)
     assert (np.isfinite(stop) & (stop > 0)).all()
     assert (table.target_r[~np.isnan(table.target_r)] > 0).all()

@@ -228,6 +228,14 @@ def test_the_average_exit_needs_a_close_beyond_the_average_of_five(last, bits):
     assert exit_bits(panels.of_closes([30.0, 20.0, 20.0, 20.0, 20.0, last]), "sma5") == bits
 
 
+@pytest.mark.parametrize(
+    "closes", [(78.17, 78.05, 77.80, 78.14, 78.04), (32.49, 32.35, 31.68, 32.20, 32.18), (20.0, 20.2, 20.1, 20.1, 20.1)]
+)
+def test_the_average_exit_does_not_take_a_close_at_the_average_in_cents_for_one_beyond(closes):
+    assert round(sum(closes) * 100) == 5 * round(closes[-1] * 100)
+    assert exit_bits(panels.of_closes(closes), "sma5") == 0
+
+
 def test_an_unknown_indicator_closes_nothing():
     whole = panels.panel({"A": panels.flat(10.0, 300)})
     for rule in STRATEGY.grid["exit_rule"]:

@@ -189,6 +189,13 @@ def test_the_close_must_stand_above_its_average_and_not_at_it(above, signal):
     assert is_signal(bars) == signal
 
 
+@pytest.mark.parametrize("price", [33.33, 19.99, 47.11, 61.37])
+def test_a_close_that_never_changed_stands_at_its_average_also_in_cents(price):
+    bars = panels.of_closes([price] * 281)
+    bars.low[270], bars.low[280] = price - 1.5, price - 2.0
+    assert not is_signal(bars, at=280)
+
+
 def test_todays_low_is_no_part_of_the_level_and_20_bars_are():
     assert is_signal(plant(Plant(age=20, depth=2.0)))  # a window of 19 would find it 2.16 ATR deep
     assert is_signal(plant(Plant(age=21, depth=0.0)))  # a window of 21 would find an equal low
