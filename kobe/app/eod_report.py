@@ -7,6 +7,7 @@ from kobe.app import desk, scan
 from kobe.app.context import Context
 from kobe.app.status import audit_line
 from kobe.core.clock import new_york_date
+from kobe.core.errors import MissingDataError
 from kobe.core.types import Order, Position
 from kobe.execution import book, exits
 from kobe.infra.records.audit_lines import read_head
@@ -41,7 +42,7 @@ def run_eod_report(ctx: Context, session: date | None = None) -> Document:
             day_limit_usd=ctx.limits.day_usd,
             mode=desk.current_mode(ctx)[0].name,
             audit_head=audit_line(head),
-            banners=ctx.panel().banners,
+            banners=known_banners(ctx),
         )
     )
     folder = ctx.paths.of_session(day)
@@ -53,6 +54,14 @@ def run_eod_report(ctx: Context, session: date | None = None) -> Document:
     entry = {"session": str(day), "tags": tags, "text": " ".join(document.summary), "data": jsonable(document.data)}
     ctx.ledger.append(JOURNAL, str(day), "end_of_day", entry, key=f"eod:{day}:{len(_written(ctx, day)) + 1}")
     return document
+
+
+def known_banners(ctx: Context) -> tuple[str, ...]:
+    """Return what every report on these bars must say; nothing when there are none yet."""
+    try:
+        return ctx.panel().banners
+    except MissingDataError:
+        return ()
 
 
 def _written(ctx: Context, day: date) -> list[object]:

@@ -27,6 +27,8 @@ def run_manage_exits(ctx: Context, *, dry_run: bool = False) -> Document:
     if today not in ctx.calendar:
         return _document(ctx, [], [], f"{today} is not a session: nothing to do")
     with desk.order_desk(ctx) as oms:
+        if not oms.book().positions:
+            return _document(ctx, [], [], "nothing is open")
         past = desk.last_panel(ctx)
         due = find_due(ctx, oms, past)
         if dry_run:

@@ -62,7 +62,8 @@ def write_choice(artifacts: Artifacts, folder: Path, split: Split, inputs: str) 
         "inputs": inputs, "params": asdict(split.params), "params_hash": split.params_hash,
         "chosen_by": split.chosen_by, "why": split.why, "trials": jsonable([asdict(t) for t in split.trials]),
     }  # fmt: skip
-    rows = [{**t.params, **{k: v for k, v in asdict(t).items() if k != "params"}} for t in split.trials]
+    facts = [{k: v for k, v in asdict(t).items() if k != "params"} for t in split.trials]
+    rows = [dict(sorted(t.params.items())) | fact for t, fact in zip(split.trials, facts, strict=True)]
     files = {"params.json": artifacts.write(folder / "params.json", canonical_json(document).encode())}
     return files | write_table(artifacts, folder / "trials", pl.DataFrame(rows))
 

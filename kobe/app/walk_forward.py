@@ -59,7 +59,8 @@ def run_walk_forward(ctx: Context, request: WalkForwardRequest) -> Document:
     evidence = [collect(panel, features, r, assumptions, seed=ctx.settings.run.seed) for r in records]
     frame = dataset.build(panel, features, records)
     root = ctx.paths.walk_forward
-    files = [str(root / DATASET), str(root / PAGE)] + [str(root / name / SUMMARY) for name in names]
+    made = [root / DATASET, root / PAGE, *(root / name / SUMMARY for name in names)]
+    files = [path.relative_to(ctx.paths.home).as_posix() for path in made]
     days = ctx.calendar.sessions[windows[0].test_first : windows[-1].test_last + 1]
     document = report.build(days, evidence, panel.banners, files)
     split_files.write_table(ctx.artifacts, root / "dataset", frame)
