@@ -93,9 +93,10 @@ def run_account(
     held = np.empty(terms.max_positions, np.int64)
     mark_row = np.empty(terms.max_positions, np.int64)
     cash = before = terms.cash_usd
+    shorted = 0.0
     count = nxt = 0
     for today in range(first, last + 1):
-        settled = cash
+        settled = cash - 2.0 * shorted  # what a short sale brings is collateral, and so is as much again
         while nxt < n and session[trades.entry_row[nxt]] <= today:
             shares, skipped[nxt] = _open(nxt, trades, terms, held, count, before, settled)
             if shares > 0.0:
@@ -106,7 +107,7 @@ def run_account(
                 held[count], mark_row[count] = nxt, trades.entry_row[nxt]
                 count += 1
             nxt += 1
-        value = gross = 0.0
+        value = gross = shorted = 0.0
         kept = 0
         for p in range(count):
             i = held[p]
@@ -119,6 +120,7 @@ def run_account(
             worth = quantity[i] * trades.factor[i] * close[row]
             value += trades.side[i] * worth
             gross += worth
+            shorted += worth if trades.side[i] < 0 else 0.0
             held[kept], mark_row[kept] = i, row
             kept += 1
         count = kept

@@ -108,7 +108,7 @@ def told_by_kobe(panel: Panel, table: SignalTable, terms: Terms, costs: CostMode
 def compare(panel: Panel, table: SignalTable, terms: Terms, sec_fee: float):
     """Check kobe against the simulator and return both stories."""
     story = told_slowly(panel, table, terms, sec_fee)
-    o, p = told_by_kobe(panel, table, terms, costs_of(sec_fee))
+    _, p = told_by_kobe(panel, table, terms, costs_of(sec_fee))
     np.testing.assert_allclose(p.equity_usd, story.equity, rtol=0, atol=0.005)
     assert set(p.offered.tolist()) == set(story.shares), "the same signals reached the account"
     shares = dict(zip(p.offered.tolist(), p.quantity.tolist(), strict=True))
