@@ -85,7 +85,7 @@ def trades_frame(panel: Panel, record: WalkForward) -> pl.DataFrame:
     quantity, net, skipped = np.zeros(len(o)), np.full(len(o), np.nan), np.full(len(o), -1)
     quantity[p.offered], net[p.offered], skipped[p.offered] = p.quantity, p.net_usd, p.skipped
     entry = np.where(w.entry_row >= 0, panel.session[np.maximum(w.entry_row, 0)], 0)
-    left = np.where(w.exit_row >= 0, panel.session[np.maximum(w.exit_row, 0)], 0)
+    left = np.where(o.closed, o.exit_session, 0)
     frame = pl.DataFrame(
         {
             "split": record.split_number,

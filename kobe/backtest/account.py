@@ -19,7 +19,8 @@ SKIPS = ("taken", "no_cash", "no_slot", "symbol_held", "below_one_share")
 class Trades(NamedTuple):
     """Trades in the order in which they are offered: by entry session, then rank. Prices include costs.
 
-    `exit_row` is the last bar of the symbol for a trade that has not ended. `factor` turns adjusted dollars into raw
+    `exit_session` is when the end is known, the largest int32 for a trade that has not ended; `exit_row` is then the
+    last bar of the symbol. `factor` turns adjusted dollars into raw
     dollars at entry; `fee_rate` is charged on what is sold.
     """
 
@@ -27,7 +28,7 @@ class Trades(NamedTuple):
     side: npt.NDArray[np.int8]
     entry_row: Ints
     exit_row: Ints
-    closed: npt.NDArray[np.bool_]
+    exit_session: npt.NDArray[np.int32]
     entry_price: Floats
     exit_price: Floats
     risk: Floats
@@ -111,7 +112,7 @@ def run_account(
         kept = 0
         for p in range(count):
             i = held[p]
-            if trades.closed[i] and session[trades.exit_row[i]] <= today:
+            if trades.exit_session[i] <= today:
                 cash += _proceeds(i, trades, quantity[i])
                 continue
             row = mark_row[p]

@@ -45,7 +45,8 @@ class Outcomes:
     Attributes:
         row, symbol, side, score, atr: from the signal.
         session: int32, session number of the signal.
-        exit_session: int32, session of the exit; the largest int32 while the trade has not ended.
+        exit_session: int32, session in which the end is known (for a symbol that stopped trading that is later than
+            its last bar); the largest int32 while the trade has not ended.
         walked: fills, stops, reasons (see `kernel.Walked`).
         adv_usd: liquidity at the signal.
         entry_paid, exit_got: fills after spread and slippage.
@@ -124,7 +125,9 @@ def evaluate(panel: Panel, features: FeatureTable, table: SignalTable, assumptio
     exit_rows = np.maximum(walked.exit_row, 0)
     exit_got = costs.traded_price(panel, exit_rows, walked.exit_price * (1.0 - cut), adv, -side, takes)
     risk = np.abs(walked.entry_price - walked.stop)
-    exit_session = np.where(walked.exit_row >= 0, panel.session[exit_rows], np.iinfo(np.int32).max)
+    known_after = np.where(walked.reason == fills.END_OF_DATA, kernel.DELISTED_AFTER_SESSIONS, 0)
+    known_at = panel.session[exit_rows] + known_after
+    exit_session = np.where(walked.exit_row >= 0, known_at, np.iinfo(np.int32).max)
     return Outcomes(
         row=table.row,
         symbol=panel.symbol_of_row[table.row],
@@ -198,9 +201,11 @@ def run_portfolio(
     last_rows = panel.offsets[o.symbol + 1] - 1
     closed = o.closed
     end_row = np.where(closed, w.exit_row, last_rows)
+    sale_row = np.where(o.side > 0, end_row, w.entry_row)
     trades = account.Trades(
-        o.symbol, o.side, w.entry_row, end_row, closed, o.entry_paid, o.exit_got, np.abs(w.entry_price - w.stop),
-        o.adv_usd / panel.close[o.row], panel.raw_factor[w.entry_row], assumptions.costs.fee_rate(panel, end_row),
+        o.symbol, o.side, w.entry_row, end_row, o.exit_session, o.entry_paid, o.exit_got,
+        np.abs(w.entry_price - w.stop),
+        o.adv_usd / panel.close[o.row], panel.raw_factor[w.entry_row], assumptions.costs.fee_rate(panel, sale_row),
     )  # fmt: skip
     equity, exposure, quantity, skipped = account.run_account(
         trades, assumptions.terms, panel.session, panel.close, first_session, last_session

@@ -9,6 +9,8 @@ import numpy.typing as npt
 from kobe.core.panel import Floats
 from kobe.core.units import SESSIONS_PER_YEAR
 
+NOISE = 1e-12  # ten equal returns have a standard deviation of 1e-19 in floats, and it means zero
+
 
 def sharpe(returns: Floats, rf_annual: float = 0.0) -> float:
     """Annualised Sharpe ratio of daily returns: sqrt(252) * mean / std with ddof 1; idle days stay in.
@@ -19,7 +21,8 @@ def sharpe(returns: Floats, rf_annual: float = 0.0) -> float:
         return math.nan
     excess = returns - ((1.0 + rf_annual) ** (1.0 / SESSIONS_PER_YEAR) - 1.0)
     spread = float(np.std(excess, ddof=1))
-    return math.sqrt(SESSIONS_PER_YEAR) * float(np.mean(excess)) / spread if spread > 0 else math.nan
+    varies = spread > NOISE * float(np.max(np.abs(excess)))
+    return math.sqrt(SESSIONS_PER_YEAR) * float(np.mean(excess)) / spread if varies else math.nan
 
 
 def sortino(returns: Floats) -> float:

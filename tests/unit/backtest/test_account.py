@@ -272,3 +272,16 @@ def test_what_was_sold_short_does_not_pay_for_more_positions(side):
     table = asks(panel, {"A": [30], "B": [31], "C": [32], "D": [33]}, side=side)
     _, p = run(panel, table, Terms(10_000.0, 1.0, 1.0, 5, 1.0))
     assert p.exposure.max() <= 1.0 + 1e-9
+
+
+@pytest.mark.parametrize(("side", "fee"), [(1, 1.00), (-1, 0.11)])
+def test_the_fee_on_a_sale_has_the_rate_of_the_session_of_the_sale(side, fee):
+    """5000 dollars change hands on bar 31 and again on bar 35; the rate goes up between. A short sells first."""
+    panel = panels.panel({"A": still(60)})
+    change = panel.calendar.sessions[int(panel["A"].session[33])]
+    old = replace(flat_costs(0.0).rates[0], sec_fee_per_million_usd=20.60)
+    model = cost_schedule([old, replace(old, effective=change, sec_fee_per_million_usd=200.0)])
+    model = replace(model, least_half_spread_ticks=0.0)
+    _, p = run(panel, asks(panel, {"A": [30]}, side=side), Terms(10_000.0, 0.05, 10.0, 5, 1.0), model)
+    assert p.quantity.tolist() == [100.0]
+    assert p.net_usd[0] == pytest.approx(-fee, abs=1e-9)
