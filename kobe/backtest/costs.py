@@ -19,16 +19,15 @@ class CostRates:
     Attributes:
         effective: first session they hold.
         slippage_bps: per side, on everything that takes liquidity; limit targets pay none.
-        half_spread_bps: (least ADV in dollars, half-spread in bps), most liquid first; the last one holds below.
+        half_spread_bps: (ADV in dollars above which it holds, half-spread in bps), most liquid first; the last one
+            holds for all the rest.
         sec_fee_per_million_usd: Section 31 fee on sales, dollars per million.
-        commission_usd: per order.
     """
 
     effective: date
     slippage_bps: float
     half_spread_bps: tuple[tuple[float, float], ...]
     sec_fee_per_million_usd: float
-    commission_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +52,8 @@ class CostModel:
         """Half the quoted spread as a fraction of the price: by liquidity tier, at least half a tick."""
         floors = np.array([tier[0] for tier in rates.half_spread_bps])
         bps = np.array([tier[1] for tier in rates.half_spread_bps])
-        tier = np.minimum((adv_usd[:, None] < floors[None, :]).sum(axis=1), len(bps) - 1)
+        above = adv_usd[:, None] > floors[None, :]  # an unknown ADV is above nothing and pays the widest spread
+        tier = np.minimum((~above).sum(axis=1), len(bps) - 1)
         half_tick = self.least_half_spread_ticks * TICK_USD / price
         result: Floats = np.maximum(bps[tier] * BPS, half_tick) * self.multiplier
         return result

@@ -19,7 +19,9 @@ def paid(model, price, adv, buys, takes=1.0, row=0):
     return model.traded_price(panel, np.array([row]), price * ones, adv * ones, buys * ones, takes * ones)[0]
 
 
-@pytest.mark.parametrize(("adv", "bps"), [(50e6, 2), (49.9e6, 5), (10e6, 5), (9.9e6, 10), (1e6, 10)])
+@pytest.mark.parametrize(
+    ("adv", "bps"), [(50.1e6, 2), (50e6, 5), (10.1e6, 5), (10e6, 10), (1e6, 10), (float("nan"), 10)]
+)
 def test_the_spread_follows_the_liquidity_tier(adv, bps):
     model = cost_schedule([OLD])
     assert paid(model, 100.0, adv, +1) == pytest.approx(100 * (1 + (bps + 5) * 1e-4), abs=1e-12)
