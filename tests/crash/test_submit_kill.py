@@ -65,12 +65,15 @@ def test_fifty_kills_at_random_moments_leave_one_opening_order_and_a_chain_that_
     assert first.returncode == 0, out + err
     life = time.monotonic() - began
     check(whole, day, signal_id)
-    interrupted, recorded = 0, 0
-    for k in range(KILLS):
-        home = shutil.copytree(base, tmp_path / f"kill{k}")
+    interrupted, recorded, runs = 0, 0, 0
+    while interrupted < KILLS and runs < 4 * KILLS:
+        home = shutil.copytree(base, tmp_path / f"kill{runs}")
+        runs += 1
+        began = time.monotonic()
         process = start(home, day)
         try:
-            process.wait(timeout=life * dice.uniform(0.35, 1.02))
+            process.wait(timeout=life * dice.uniform(0.3, 1.0))
+            life = time.monotonic() - began  # it was quicker than thought: aim again
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             interrupted += 1
@@ -81,9 +84,9 @@ def test_fifty_kills_at_random_moments_leave_one_opening_order_and_a_chain_that_
         assert again.returncode == 0, out + err
         check(home, day, signal_id)
         shutil.rmtree(home)
-    said = f"{KILLS} runs, {interrupted} killed while alive, {recorded} with an intent on record before the rerun"
+    said = f"{runs} runs, {interrupted} killed while alive, {recorded} with an intent on record before the rerun"
     sys.__stderr__.write(said + chr(10))
-    assert interrupted >= KILLS // 2
+    assert interrupted == KILLS
 
 
 STEPS = (
