@@ -11,6 +11,7 @@ from kobe.core.calendar import Calendar
 from kobe.core.clock import Clock, new_york_date
 from kobe.core.panel import Panel
 from kobe.core.ports import Artifacts, AuditLog, Broker, Ledger, Progress, QuoteSource
+from kobe.data import universe
 from kobe.data.store import BarStore
 from kobe.infra.kill_switch import FileKillSwitch
 from kobe.learning.registry import ModelRegistry
@@ -31,6 +32,31 @@ class Paths:
     def bars(self) -> Path:
         """The bar store."""
         return self.home / "data" / "bars"
+
+    @property
+    def quarantine(self) -> Path:
+        """Bars set aside, for a person to look at."""
+        return self.home / "data" / "quarantine"
+
+    @property
+    def universe(self) -> Path:
+        """Universes by name."""
+        return self.home / "data" / "universe"
+
+    @property
+    def reference(self) -> Path:
+        """Earnings, headlines, VIX."""
+        return self.home / "data" / "reference"
+
+    @property
+    def intraday(self) -> Path:
+        """Intraday bars."""
+        return self.home / "data" / "intraday"
+
+    @property
+    def incoming(self) -> Path:
+        """Deliveries fetched and not yet in the store."""
+        return self.home / "data" / "incoming"
 
     @property
     def state(self) -> Path:
@@ -63,18 +89,23 @@ class Paths:
 
 
 class PanelCache:
-    """Loads the panel once per process and again when the store changed."""
+    """Loads the panel once per process, masked by the configured universe, and again when store or universe changed."""
 
-    def __init__(self, store: BarStore) -> None:
+    def __init__(self, store: BarStore, universes: Path, name: str) -> None:
         self._store = store
-        self._digest = ""
+        self._universes = universes
+        self._name = name
+        self._state: tuple[str, str] | None = None
         self._panel: Panel | None = None
 
     def __call__(self) -> Panel:
         """Return the panel of the store as it is now."""
-        digest = self._store.manifest().digest
-        if self._panel is None or digest != self._digest:
-            self._panel, self._digest = self._store.panel(), digest
+        chosen = universe.read(self._universes, self._name) if self._name else None
+        state = (self._store.manifest().digest, chosen.proof["membership_sha256"] if chosen else "")
+        if self._panel is None or state != self._state:
+            panel = self._store.panel()
+            self._panel = universe.masked(panel, chosen) if chosen else panel
+            self._state = state
         return self._panel
 
 

@@ -14,9 +14,9 @@ from kobe.app.train_meta import run_promote, run_train_meta
 from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
 from kobe.core.errors import ConfigError, ExitCode, MissingDataError
 from kobe.core.ports import Progress
+from kobe.data.manifest import Provenance
 from kobe.data.providers.files import read_bars
 from kobe.data.providers.synthetic import SyntheticSpec, synthetic_market
-from kobe.data.store import Provenance
 from kobe.reports.document import Document, Section, Table
 
 MARKER = ".kobe-demo"

@@ -42,6 +42,16 @@ class MarketSettings(Section):
     symbol: str = "SPY"
 
 
+class DataSettings(Section):
+    """Where bars come from and where they are kept."""
+
+    store_url: str = ""
+    providers: tuple[str, ...] = ("polygon", "yahoo")
+    adjustment: Literal["raw", "split"] = "raw"
+    alpaca_feed: Literal["iex", "sip"] = "iex"
+    universe: str = ""
+
+
 class WalkForwardSettings(Section):
     """Windows in sessions, and how parameters are chosen inside training."""
 
@@ -115,6 +125,7 @@ class Settings(Section):
     run: RunSettings = RunSettings()
     calendar: CalendarSettings = CalendarSettings()
     market: MarketSettings = MarketSettings()
+    data: DataSettings = DataSettings()
     strategies: dict[str, dict[str, Any]] = Field(default={"ibs_rsi": {}, "turtle_soup": {}})
     walk_forward: WalkForwardSettings = WalkForwardSettings()
     account: AccountSettings = AccountSettings()

@@ -12,8 +12,9 @@ def main() -> None:
     from kobe.backtest import engine
     from kobe.backtest.costs import flat_costs
     from kobe.core.calendar import xnys
+    from kobe.data.assemble import panel_from
+    from kobe.data.manifest import Provenance
     from kobe.data.providers.synthetic import SyntheticSpec, synthetic_market
-    from kobe.data.store import Provenance, panel_from
     from kobe.features.table import FeatureTable
     from kobe.strategies import STRATEGIES
 

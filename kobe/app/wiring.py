@@ -14,6 +14,7 @@ from kobe.data.store import BarStore
 from kobe.execution.brokers import BROKERS
 from kobe.execution.brokers.sim import SimTerms
 from kobe.execution.brokers.sim_market import SimMarket
+from kobe.infra.blobs import FolderBlobs, ObjectBlobs
 from kobe.infra.clock import SystemClock
 from kobe.infra.kill_switch import FileKillSwitch
 from kobe.infra.records.artifacts import FileArtifacts
@@ -55,8 +56,9 @@ def build(
     now, host = clock or SystemClock(), SystemClock()
     calendar = xnys(settings.calendar.extra_closures)
     artifacts = FileArtifacts()
-    store = BarStore(paths.bars, calendar, artifacts)
-    panel = PanelCache(store)
+    url = settings.data.store_url
+    store = BarStore(ObjectBlobs(url) if url else FolderBlobs(paths.bars), paths.bars / "cache", calendar)
+    panel = PanelCache(store, paths.universe, settings.data.universe)
     ledger = SqlLedger(paths.state / "kobe.db", now)
     run_id = secrets.token_hex(6)
     market = SimMarket(bars=panel, calendar=calendar, clock=now, costs=cost_model(settings))

@@ -20,8 +20,8 @@ class Assumptions:
         costs: spread, slippage and fees.
         use_stop: False removes the protective stop (to see what it costs); R stays the risk it would have had.
         stop_first: False fills the target first in a bar that reaches both (the optimistic run of DOMAIN 2.1).
-        delisting_haircut: fraction of the last price lost when a held symbol stops trading (DOMAIN 2.6:
-            -30% on NYSE, Shumway 1997); daily bars do not tell a take-over from a failure.
+        delisting_haircut: fraction of the last price lost when a held symbol stops trading and no event tells how
+            (DOMAIN 2.6: -30% on NYSE, Shumway 1997); daily bars alone do not tell a take-over from a failure.
         terms: the research account.
     """
 
@@ -120,7 +120,9 @@ def evaluate(panel: Panel, features: FeatureTable, table: SignalTable, assumptio
     costs = assumptions.costs
     ones = np.ones(len(table))
     entry_paid = costs.traded_price(panel, np.maximum(walked.entry_row, 0), walked.entry_price, adv, side, ones)
-    cut = np.where(walked.reason == fills.END_OF_DATA, side * assumptions.delisting_haircut, 0.0)
+    told = panel.final_loss[panel.symbol_of_row[table.row]]
+    loss = np.where(np.isnan(told), assumptions.delisting_haircut, told)
+    cut = np.where(walked.reason == fills.END_OF_DATA, side * loss, 0.0)
     takes = (walked.reason != fills.TARGET).astype(np.float64)
     exit_rows = np.maximum(walked.exit_row, 0)
     exit_got = costs.traded_price(panel, exit_rows, walked.exit_price * (1.0 - cut), adv, -side, takes)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,9 @@ class Panel:
         offsets: int64[n_symbols + 1], row borders.
         session: int32[rows], session number of each bar (index into the calendar).
         open, high, low, close, volume, raw_factor: float64[rows].
+        tradable: bool[rows], False where the symbol is on hold or not in the universe that session: the bar feeds
+            indicators and marks positions, but no signal may rest on it. Default: True everywhere.
+        final_loss: float64[n_symbols], fraction of the last price lost when the symbol stops trading, NaN: unknown.
         calendar: what the session numbers count.
         source: where the bars came from; `synthetic` marks made-up markets in every report.
         feed: which tape the volume counts (`consolidated`, `iex`, ...).
@@ -65,6 +69,8 @@ class Panel:
     volume: Floats
     raw_factor: Floats
     calendar: Calendar = field(repr=False)
+    tradable: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_), repr=False)
+    final_loss: Floats = field(default_factory=lambda: np.empty(0), repr=False)
     source: str = "unknown"
     feed: str = "consolidated"
     adjustment: str = "split"
@@ -77,12 +83,25 @@ class Panel:
             if column.dtype != np.float64 or column.shape != (rows,):
                 raise SchemaError("a panel column has the wrong shape", seen=(name, column.dtype, column.shape))
             column.flags.writeable = False
+        self._fill("tradable", np.ones(rows, dtype=np.bool_))
+        self._fill("final_loss", np.full(len(self.symbols), np.nan))
         if len(self.offsets) != len(self.symbols) + 1 or self.offsets[-1] != rows or self.offsets[0] != 0:
             raise SchemaError("a panel's offsets do not match its symbols", seen=len(self.offsets))
         if any(a >= b for a, b in pairwise(self.symbols)):
             raise SchemaError("a panel's symbols must ascend without repeats", seen=self.symbols[:5])
         self.session.flags.writeable = False
         self.offsets.flags.writeable = False
+        if rows:  # how a symbol ended is known once a session has passed without it
+            gone = self.session[self.offsets[1:] - 1] < self.last_session
+            object.__setattr__(self, "final_loss", np.where(gone, self.final_loss, np.nan))
+
+    def _fill(self, name: str, default: npt.NDArray[Any]) -> None:
+        given = getattr(self, name)
+        if given.size == 0:
+            object.__setattr__(self, name, default)
+        elif given.shape != default.shape or given.dtype != default.dtype:
+            raise SchemaError("a panel column has the wrong shape", seen=(name, given.dtype, given.shape))
+        getattr(self, name).flags.writeable = False
 
     def __len__(self) -> int:
         return len(self.session)
@@ -138,7 +157,7 @@ class Panel:
         hasher = hashlib.blake2b(digest_size=16)
         meta = (self.symbols, self.source, self.feed, self.adjustment, self.universe, self.calendar.digest)
         hasher.update(repr(meta).encode())
-        for name in ("offsets", "session", *BAR_COLUMNS, "raw_factor"):
+        for name in ("offsets", "session", *BAR_COLUMNS, "raw_factor", "tradable", "final_loss"):
             hasher.update(np.ascontiguousarray(getattr(self, name)).data)
         return hasher.hexdigest()
 
@@ -151,7 +170,7 @@ class Panel:
         names = [hashlib.blake2b(s.encode(), digest_size=8).digest() for s in self.symbols]
         of_row = np.frombuffer(b"".join(names), dtype=np.uint64)[self.symbol_of_row[order]] if len(self) else order
         days = self.calendar.days[self.session[order]]
-        columns = [days, of_row, *(getattr(self, name)[order] for name in (*BAR_COLUMNS, "raw_factor"))]
+        columns = [days, of_row, *(getattr(self, name)[order] for name in (*BAR_COLUMNS, "raw_factor", "tradable"))]
         sessions, starts = np.unique(self.session[order], return_index=True)
         borders = [*starts.tolist(), len(order)]
         hasher = hashlib.blake2b(repr((self.source, self.feed, self.adjustment)).encode(), digest_size=16)
@@ -191,7 +210,18 @@ class Panel:
         running = np.concatenate(([0], np.cumsum(keep)))
         counts = np.diff(running[self.offsets])
         present = counts > 0
+        whole = counts == np.diff(self.offsets)  # how a symbol ended is not known while bars of it are cut off
         offsets = np.concatenate(([0], np.cumsum(counts[present]))).astype(np.int64)
-        columns = {name: getattr(self, name)[keep] for name in ("session", *BAR_COLUMNS, "raw_factor")}
+        columns = {name: getattr(self, name)[keep] for name in ("session", *BAR_COLUMNS, "raw_factor", "tradable")}
+        columns["final_loss"] = np.where(whole, self.final_loss, np.nan)[present]
         symbols = tuple(s for s, here in zip(self.symbols, present, strict=True) if here)
         return replace(self, symbols=symbols, offsets=offsets, **columns)
+
+    def masked(self, tradable: npt.NDArray[np.bool_], universe: str) -> "Panel":
+        """Return the same bars with trading narrowed to some rows, as the universe of that name says.
+
+        Args:
+            tradable: bool[rows]; a row stays tradable only where it was and this is True.
+            universe: `point-in-time` or a kind that carries a bias, printed by every report.
+        """
+        return replace(self, tradable=self.tradable & tradable, universe=universe)

@@ -1,100 +1,239 @@
-"""Bring bars into the store: read, check, compare with what is there, keep, and say what was set aside."""
+"""Bring bars and events into the store: screen, compare with what is there, keep, put odd symbols on hold, say so."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from kobe.core.errors import DataError, MissingDataError, UsageError
+from kobe.core.errors import DataError, UsageError
 from kobe.core.ids import short_digest
 from kobe.core.ports import Artifacts
-from kobe.data import quality
-from kobe.data.store import BarStore, Manifest, Provenance
+from kobe.data import actions, holds, inspection
+from kobe.data.holds import Hold
+from kobe.data.manifest import Manifest, Origin, Provenance
+from kobe.data.quality import SERIES_RULES, Scope
+from kobe.data.store import BAR_SCHEMA, BarStore, Change
 
 OVERLAP_TOLERANCE = 1e-3  # closes of one bar from two deliveries may differ by rounding, not by an adjustment (D13)
+CONTEXT_YEARS = 1  # what the series rules need to see before the first new bar
+_DERIVED = [rule.code for rule in SERIES_RULES]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipment:
+    """Bars and events of one delivery.
+
+    Attributes:
+        bars: the store's columns without `origin`, in any order, nothing judged yet.
+        events: corporate actions that came with them, in the store's columns.
+        provenance: what the bars mean.
+        fetched_at: when they were read, ISO 8601 in UTC.
+    """
+
+    bars: pl.DataFrame
+    events: pl.DataFrame
+    provenance: Provenance
+    fetched_at: str
+
+    @property
+    def origin(self) -> Origin:
+        """What each bar of it points to."""
+        p = self.provenance
+        return Origin(p.source, p.feed, p.adjustment, self.fetched_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
-    """What an import did."""
+    """What an import did.
+
+    Attributes:
+        manifest: the store afterwards.
+        read, kept, aside: bars.
+        reasons: reason -> bars set aside.
+        aside_file: where they are kept for a person, or None.
+        new_holds: symbols put on hold by it.
+        unproved: symbols that were held and share no day with what came, so that no close could be compared.
+    """
 
     manifest: Manifest
     read: int
     kept: int
-    quarantined: int
+    aside: int
     reasons: dict[str, int]
-    quarantine_file: Path | None
+    aside_file: Path | None
+    new_holds: tuple[Hold, ...]
+    unproved: int
 
 
 def ingest(
-    bars: pl.DataFrame, provenance: Provenance, store: BarStore, artifacts: Artifacts, *, replace: bool
+    shipment: Shipment, store: BarStore, artifacts: Artifacts, aside_folder: Path, scope: Scope, *, replace: bool
 ) -> Ingested:
-    """Check bars and merge them into the store, or make them its whole content.
+    """Check a shipment and merge it into the store, or make it the store's whole content.
 
-    A symbol whose closes disagree with the store's on a common date is set aside whole: one of the two
-    deliveries was adjusted differently, and a merged series would hold a phantom jump.
+    A symbol whose closes disagree with the store's on a common date is set aside whole and put on hold: one of the
+    two deliveries is adjusted otherwise or wrong, and a merged series would hold a phantom jump. Bars that agree are
+    taken over as the newer word.
 
     Raises:
         UsageError: the store holds bars of another meaning and `replace` was not asked for.
         DataError: no bar passed the rules.
     """
-    checked = quality.check(bars, store.calendar)
-    good, aside = checked.good, checked.quarantined
-    held = None if replace else _held(store, provenance)
-    if held is not None:
-        good, clashes = _without_clashes(good, held)
-        aside = pl.concat([aside, clashes])
-        known = held.join(good, on=["symbol", "date"], how="anti")
-        kept = len(good)
-        good = pl.concat([known, good]).sort("symbol", "date")
-    else:
-        kept = len(good)
-    path = _write_quarantine(aside, store.folder.parent / "quarantine", artifacts)
-    if kept == 0:
+    screened = inspection.screen(shipment.bars, scope)
+    good = screened.good.with_columns(pl.col("symbol").cast(pl.String))
+    before = None if replace else store.held()
+    events, contradicting = actions.merge(store.actions(), actions.judge(shipment.events).good)
+    clashes: list[Hold] = []
+    unproved, aside = 0, [screened.aside]
+    if before is not None:
+        _refuse_mixture(before.provenance, shipment.provenance)
+        good, clashed, clashes, unproved = _compared(good, store, shipment.provenance.source, scope)
+        aside.append(clashed)
+    set_aside = pl.concat(aside, how="diagonal")
+    path = _write_aside(set_aside, aside_folder, artifacts)
+    if len(good) == 0:
         raise DataError(
-            "no bar passed the checks, the store is unchanged",
-            seen=quality.Checked(good=good, quarantined=aside).counts,
+            "no bar passed the checks, the store is unchanged", seen=inspection.counts(set_aside),
             next_command=f"look at {path}" if path else "kobe data import --help",
-        )
-    manifest = store.replace(good, provenance)
-    reasons = quality.Checked(good=good, quarantined=aside).counts
+        )  # fmt: skip
+    change, found = _change(good, shipment, store, before, scope, events)
+    called = [*clashes, *found, *_contradictions(contradicting, scope)]
+    already = set(zip(*(store.holds().get_column(c).to_list() for c in holds.KEY), strict=True))
+    manifest = store.commit(_with_holds(change, store, called, fresh=before is None))
     return Ingested(
         manifest=manifest,
-        read=len(bars),
-        kept=kept,
-        quarantined=len(aside),
-        reasons=reasons,
-        quarantine_file=path,
+        read=len(shipment.bars),
+        kept=len(good),
+        aside=len(set_aside),
+        reasons=inspection.counts(set_aside),
+        aside_file=path,
+        new_holds=tuple(h for h in sorted(set(called)) if (h.symbol, h.code, h.since) not in already),
+        unproved=unproved,
     )
 
 
-def _held(store: BarStore, provenance: Provenance) -> pl.DataFrame | None:
-    try:
-        present = store.manifest().provenance
-    except MissingDataError:
-        return None
-    if present != provenance:
-        raise UsageError(
-            "the store holds bars of another kind, and mixing them would make phantom jumps",
-            seen=provenance,
-            expected=present,
-            next_command="kobe data import FILE --replace",
+def _refuse_mixture(present: Provenance, given: Provenance) -> None:
+    if (present.adjustment, present.feed, present.universe) == (given.adjustment, given.feed, given.universe):
+        return
+    raise UsageError(
+        "the store holds bars of another kind, and mixing them would make phantom jumps",
+        seen=f"adjustment {given.adjustment}, feed {given.feed}, universe {given.universe}",
+        expected=f"adjustment {present.adjustment}, feed {present.feed}, universe {present.universe}",
+        next_command="kobe data import FILE --replace",
+    )
+
+
+def _compared(
+    new: pl.DataFrame, store: BarStore, source: str, scope: Scope
+) -> tuple[pl.DataFrame, pl.DataFrame, list[Hold], int]:
+    """Return the bars that may be merged, those of clashing symbols, their holds, how many could not be compared."""
+    years = _years_of(new)
+    names = new.get_column("symbol").unique().implode()
+    held = store.frame(years).filter(pl.col("symbol").is_in(names))
+    both = new.join(held.select("symbol", "date", "origin", was="close"), on=["symbol", "date"])
+    off = both.filter((pl.col("close") / pl.col("was") - 1.0).abs() > OVERLAP_TOLERANCE).sort("date")
+    origins = store.manifest().origins
+    clashes = [
+        _clash(symbol, day, close, was, source, origins[number].source, scope)
+        for symbol, day, close, was, number in off.unique("symbol", keep="first", maintain_order=True)
+        .select("symbol", "date", "close", "was", "origin").iter_rows()
+    ]  # fmt: skip
+    code = {hold.symbol: hold.code for hold in clashes}
+    bad = pl.col("symbol").is_in(list(code))
+    aside = new.filter(bad).with_columns(
+        reasons=pl.col("symbol").replace_strict(code, default="", return_dtype=pl.String)
+    )
+    known = set(store.manifest().symbols) & set(new.get_column("symbol").unique().to_list())
+    return new.filter(~bad), aside, clashes, len(known - set(both.get_column("symbol").to_list()))
+
+
+def _clash(symbol: str, day: object, close: float, was: float, source: str, other: str, scope: Scope) -> Hold:
+    code = "overlap_mismatch" if source == other else "source_disagreement"
+    return inspection.hold_of(symbol, code, day, f"{other} {was:g}, {source} {close:g}", scope.calendar)
+
+
+def _contradictions(events: pl.DataFrame, scope: Scope) -> list[Hold]:
+    rows = events.select("symbol", "date", "kind", "value", "was").iter_rows()
+    calendar = scope.calendar
+    return [
+        inspection.hold_of(
+            symbol, "event_disagreement", calendar.previous_or_same(day), f"{kind} {was}, now {value}", calendar
         )
-    return store.frame()
+        for symbol, day, kind, value, was in rows
+    ]
 
 
-def _without_clashes(new: pl.DataFrame, held: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    both = new.join(held.select("symbol", "date", was="close"), on=["symbol", "date"])
-    clash = both.filter((pl.col("close") / pl.col("was") - 1.0).abs() > OVERLAP_TOLERANCE)
-    names = clash.get_column("symbol").unique().implode()
-    aside = new.filter(pl.col("symbol").is_in(names)).with_columns(reasons=pl.lit("overlap_mismatch"))
-    return new.filter(~pl.col("symbol").is_in(names)), aside
+def _years_of(bars: pl.DataFrame) -> list[int]:
+    return sorted(bars.get_column("date").dt.year().unique().to_list())
 
 
-def _write_quarantine(aside: pl.DataFrame, folder: Path, artifacts: Artifacts) -> Path | None:
+def _change(
+    good: pl.DataFrame, shipment: Shipment, store: BarStore, before: Manifest | None, scope: Scope, events: pl.DataFrame
+) -> tuple[Change, list[Hold]]:
+    """Return what to commit, and the holds that the series rules call for in it."""
+    origins = () if before is None else before.origins
+    known = shipment.origin in origins
+    number = origins.index(shipment.origin) if known else len(origins)
+    origins = origins if known else (*origins, shipment.origin)
+    new = good.with_columns(origin=pl.lit(number, pl.UInt16)).select(list(BAR_SCHEMA))
+    years = _years_of(new)
+    if before is None:
+        merged = new
+        context = new
+    else:
+        span = range(years[0] - CONTEXT_YEARS, years[-1] + 1)
+        held = store.frame([y for y in span if str(y) in before.years])
+        rest = held.join(new, on=["symbol", "date"], how="anti")
+        everything = pl.concat([rest, new]).sort("symbol", "date")
+        context = everything.filter(pl.col("symbol").is_in(new.get_column("symbol").unique().implode()))
+        merged = everything.filter(pl.col("date").dt.year() >= years[0])
+    found = inspection.holds_of(inspection.findings(context, events, scope), scope.calendar)
+    parts = {int(year): part for (year,), part in merged.group_by(pl.col("date").dt.year(), maintain_order=True)}
+    change = Change(
+        years={year: parts[year].sort("symbol", "date") for year in sorted(parts) if before is None or year in years},
+        origins=origins,
+        provenance=_joined(before, shipment.provenance),
+        actions=events,
+        only=before is None,
+    )
+    return change, found
+
+
+def _joined(before: Manifest | None, given: Provenance) -> Provenance:
+    if before is None or before.provenance == given:
+        return given
+    sources = sorted({*before.provenance.source.split("+"), given.source})
+    return Provenance(source="+".join(sources), feed=given.feed, adjustment=given.adjustment, universe=given.universe)
+
+
+def _with_holds(change: Change, store: BarStore, called: list[Hold], *, fresh: bool) -> Change:
+    held = store.holds()
+    if fresh:  # bars that are gone hold nobody back; what a person released stays released
+        held = held.filter(pl.col("released") != "")
+    return Change(
+        years=change.years, origins=change.origins, provenance=change.provenance, actions=change.actions,
+        holds=holds.merge(held, holds.to_frame(called)), only=change.only,
+    )  # fmt: skip
+
+
+def rechecked(store: BarStore, scope: Scope) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Look at the whole store again.
+
+    Returns:
+        All findings, and the holds as they should be: those the rules call for today, those that came from outside
+        the bars, and every release.
+    """
+    found = inspection.findings(store.frame(), store.actions(), scope)
+    held = store.holds()
+    called = holds.to_frame(inspection.holds_of(found, scope.calendar))
+    kept = held.filter(~pl.col("code").is_in(_DERIVED) | (pl.col("released") != ""))
+    return found, holds.merge(kept, called)
+
+
+def _write_aside(aside: pl.DataFrame, folder: Path, artifacts: Artifacts) -> Path | None:
     if len(aside) == 0:
         return None
-    text = aside.write_csv()
+    safe = pl.col("symbol").str.replace(r"^([=+\-@\t\r])", "'${1}")  # a spreadsheet must not run what came from outside
+    text = aside.with_columns(safe).write_csv()
     path = folder / f"quarantine-{short_digest(text)}.csv"
     artifacts.write(path, text.encode())
     return path

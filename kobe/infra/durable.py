@@ -70,7 +70,7 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def write_whole(path: Path, content: bytes, *, sync_name: bool = True) -> None:
+def write_whole(path: Path, content: bytes | memoryview, *, sync_name: bool = True) -> None:
     """Write a file so that a reader or a crash sees the old content or the new, never a mixture.
 
     Args:
@@ -91,7 +91,7 @@ def write_whole(path: Path, content: bytes, *, sync_name: bool = True) -> None:
         raise fault(error, path) from error
 
 
-def write_all(descriptor: int, content: bytes) -> None:
+def write_all(descriptor: int, content: bytes | memoryview) -> None:
     """Hand every byte to the operating system; one call may take only a part."""
     rest = memoryview(content)
     while rest:
@@ -113,7 +113,7 @@ def sweep(folder: Path) -> list[Path]:
     return sorted(removed)
 
 
-def _write_and_rename(path: Path, content: bytes) -> None:
+def _write_and_rename(path: Path, content: bytes | memoryview) -> None:
     descriptor, temporary = _open_temporary(path.parent)
     try:
         try:

@@ -93,13 +93,14 @@ def params_hash(strategy: str, params: BaseParams) -> str:
 
 
 def tradable(panel: Panel, features: FeatureTable, params: BaseParams) -> Mask:
-    """Rows whose symbol is liquid, priced and old enough (D4): raw price, raw dollar volume, history, ATR > 0.
+    """Rows whose symbol is liquid, priced, old enough (D4), in the universe and not on hold.
 
     NaN compares as False, so an undefined indicator never lets a row through.
     """
     raw_close = panel.close * panel.raw_factor
     result: Mask = (
-        (raw_close >= params.min_price_usd)
+        panel.tradable
+        & (raw_close >= params.min_price_usd)
         & (features.column("adv_usd", 20) >= params.min_adv_usd)
         & (features.column("bars_seen") >= params.min_history_bars)
         & (features.column("atr", params.atr_bars) > 0)

@@ -1,6 +1,7 @@
-"""Bars from a CSV or Parquet file, with other column names mapped to ours."""
+"""Bars from CSV or Parquet files, or a folder of either, with other column names mapped to ours."""
 
 from collections.abc import Mapping
+from datetime import time
 from pathlib import Path
 
 import polars as pl
@@ -9,28 +10,42 @@ from kobe.core.errors import MissingDataError, SchemaError
 from kobe.data.quality import COLUMNS
 
 REQUIRED = tuple(c for c in COLUMNS if c != "raw_factor")
+KINDS = (".parquet", ".csv")
+_SHARE_CLASS = r"^([A-Z]{1,5})[_/ ]([A-Z])$"  # BRK_B, BRK/B and BRK B are BRK.B
 
 
 def read_bars(path: Path, mapping: Mapping[str, str]) -> pl.DataFrame:
-    """Read a file of daily bars into the store's columns; nothing is judged here but the schema.
+    """Read daily bars into the store's columns; nothing is judged here but the schema.
 
     Args:
-        path: `.parquet` or `.csv`.
+        path: a `.parquet` or `.csv` file, or a folder of them; in a folder, a file without a symbol column gives its
+            name as the symbol (`AAPL.csv`).
         mapping: our column name -> the file's name, for those that differ.
 
     Raises:
-        MissingDataError: there is no such file.
-        SchemaError: the file cannot be read, or a column is missing or has no usable type.
+        MissingDataError: there is no such file, or the folder has none.
+        SchemaError: a file cannot be read, or a column is missing or has no usable type.
     """
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in KINDS and p.is_file())
+        if not files:
+            raise MissingDataError("the folder holds no bars", seen=path, expected=" or ".join(KINDS))
+        return pl.concat(_one(file, mapping, file.stem) for file in files)
     if not path.is_file():
-        raise MissingDataError("no such file", seen=path, expected="a .parquet or .csv file of daily bars")
+        raise MissingDataError("no such file", seen=path, expected="a .parquet or .csv file of daily bars, or a folder")
+    return _one(path, mapping, None)
+
+
+def _one(path: Path, mapping: Mapping[str, str], symbol: str | None) -> pl.DataFrame:
     frame = _read(path)
     frame = frame.rename({theirs: ours for ours, theirs in mapping.items() if theirs in frame.columns})
+    if symbol is not None and "symbol" not in frame.columns:
+        frame = frame.with_columns(symbol=pl.lit(symbol))
     missing = [c for c in REQUIRED if c not in frame.columns]
     if missing:
         raise SchemaError(
             f"columns are missing in {path.name}: {', '.join(missing)}",
-            seen=", ".join(frame.columns),
+            seen=", ".join(frame.columns)[:300],
             expected=", ".join(REQUIRED),
             next_command=f"kobe data import {path.name} --map {missing[0]}=NAME_IN_FILE",
         )
@@ -40,17 +55,27 @@ def read_bars(path: Path, mapping: Mapping[str, str]) -> pl.DataFrame:
     try:
         return frame.select(
             _as_date(frame.schema["date"]),
-            pl.col("symbol").cast(pl.String).str.strip_chars().str.to_uppercase(),
+            _tickers(frame.get_column("symbol")),
             *[pl.col(c).cast(pl.Float64, strict=False) for c in numbers],
         )
     except pl.exceptions.PolarsError as error:
         raise SchemaError(f"{path.name} has a column of an unusable type", seen=_first_line(error)) from error
 
 
+def _tickers(symbols: pl.Series) -> pl.Series:
+    """Write symbols as kobe does; worked out once per symbol, not per bar."""
+    told = symbols.cast(pl.String)
+    names = told.unique().drop_nulls()
+    ours = names.str.strip_chars().str.to_uppercase().str.replace(_SHARE_CLASS, "${1}.${2}")
+    if (ours == names).all():
+        return told
+    return told.replace_strict(names, ours, default=None, return_dtype=pl.String)
+
+
 def _read(path: Path) -> pl.DataFrame:
     kind = path.suffix.lower()
-    if kind not in (".parquet", ".csv"):
-        raise SchemaError("unknown kind of file", seen=path.name, expected=".parquet or .csv")
+    if kind not in KINDS:
+        raise SchemaError("unknown kind of file", seen=path.name, expected=" or ".join(KINDS))
     try:
         return pl.read_parquet(path) if kind == ".parquet" else pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -58,9 +83,15 @@ def _read(path: Path) -> pl.DataFrame:
 
 
 def _as_date(kind: pl.DataType) -> pl.Expr:
+    """Read the session date; an instant that is not midnight in New York is no date, and becomes empty."""
+    day = pl.col("date")
     if kind == pl.String:
-        return pl.col("date").str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False)
-    return pl.col("date").cast(pl.Date)
+        plain = day.str.strip_chars().str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[T ]00:00(?::00(?:\.0+)?)?)?$", 1)
+        return plain.str.to_date("%Y-%m-%d", strict=False).alias("date")
+    if isinstance(kind, pl.Datetime):
+        local = day.dt.convert_time_zone("America/New_York") if kind.time_zone else day
+        return pl.when(local.dt.time() == time(0)).then(local.dt.date()).alias("date")
+    return day.cast(pl.Date)
 
 
 def _first_line(error: Exception) -> str:

@@ -7,10 +7,13 @@ import polars as pl
 import pytest
 
 from kobe.core.errors import DataError, IntegrityError, MissingDataError, SchemaError, UsageError
-from kobe.data import quality
-from kobe.data.ingest import ingest
+from kobe.data import actions, quality
+from kobe.data.ingest import Shipment, ingest
+from kobe.data.manifest import Provenance
 from kobe.data.providers.files import read_bars
-from kobe.data.store import BarStore, Provenance
+from kobe.data.quality import Scope
+from kobe.data.store import BarStore
+from kobe.infra.blobs import FolderBlobs
 from kobe.infra.records.artifacts import FileArtifacts
 
 MEANING = Provenance(source="test")
@@ -28,11 +31,14 @@ def bars(symbols=("AAA", "BBB"), first=date(2019, 12, 2), sessions=30, calendar=
 
 @pytest.fixture
 def store(tmp_path, calendar) -> BarStore:
-    return BarStore(tmp_path / "data" / "bars", calendar, FileArtifacts())
+    folder = tmp_path / "data" / "bars"
+    return BarStore(FolderBlobs(folder), folder / "cache", calendar)
 
 
 def keep(store, frame, *, replace=False, meaning=MEANING):
-    return ingest(frame, meaning, store, store.artifacts, replace=replace)
+    shipment = Shipment(bars=frame, events=actions.none(), provenance=meaning, fetched_at="2020-12-31T22:00:00+00:00")
+    scope = Scope(calendar=store.calendar, last=date(2020, 12, 31), adjustment=meaning.adjustment)
+    return ingest(shipment, store, FileArtifacts(), store.cache.parent.parent / "quarantine", scope, replace=replace)
 
 
 def spoil(frame: pl.DataFrame, **values) -> pl.DataFrame:
@@ -46,7 +52,7 @@ HOSTILE = [
     ({"low": 0.0}, "non_positive"), ({"open": -3.0}, "non_positive"), ({"high": 1.0}, "ohlc_order"),
     ({"low": 500.0}, "ohlc_order"), ({"volume": -1.0}, "negative_volume"), ({"close": 1e308}, "absurd_price"),
     ({"date": date(2019, 12, 25)}, "not_a_session"), ({"date": date(2019, 12, 7)}, "not_a_session"),
-    ({"date": None}, "missing_date"),
+    ({"date": None}, "missing_date"), ({"date": date(2021, 1, 4)}, "future_bar"), ({"volume": 1e13}, "absurd_volume"),
     ({"symbol": "../x"}, "bad_symbol"), ({"symbol": "=CMD()"}, "bad_symbol"), ({"symbol": ""}, "bad_symbol"),
     ({"raw_factor": 0.0}, "non_positive"),
 ]  # fmt: skip
@@ -55,10 +61,10 @@ HOSTILE = [
 @pytest.mark.parametrize(("values", "reason"), HOSTILE)
 def test_a_bad_bar_is_set_aside_with_its_reason_and_the_others_are_kept(store, calendar, values, reason):
     done = keep(store, spoil(bars(calendar=calendar), **values))
-    assert done.quarantined == 1
+    assert done.aside == 1
     assert reason in done.reasons
     assert (done.kept, store.manifest().rows) == (59, 59)
-    assert reason in done.quarantine_file.read_text(encoding="utf-8")
+    assert reason in done.aside_file.read_text(encoding="utf-8")
 
 
 def test_all_copies_of_a_duplicate_are_set_aside(store, calendar):
@@ -68,7 +74,7 @@ def test_all_copies_of_a_duplicate_are_set_aside(store, calendar):
 
 
 def test_every_rule_has_a_hostile_bar_above():
-    assert {r for _, r in HOSTILE} | {"duplicate"} == {rule.code for rule in quality.RULES}
+    assert {r for _, r in HOSTILE} | {"duplicate"} == {rule.code for rule in quality.ROW_RULES}
 
 
 def test_a_file_without_one_good_bar_changes_nothing(store, calendar):
@@ -123,7 +129,7 @@ def test_an_empty_store_a_changed_file_and_a_lost_file_are_told_apart(store, cal
     with pytest.raises(MissingDataError, match="kobe data import"):
         store.panel()
     keep(store, bars(calendar=calendar))
-    victim = next(store.folder.glob("2020-*.parquet"))
+    victim = next(store.blobs.folder.glob("2020-*.parquet"))
     content = victim.read_bytes()
     victim.write_bytes(content[:-1] + b"X")
     with pytest.raises(IntegrityError, match="damaged"):
@@ -152,6 +158,7 @@ def test_a_file_that_is_not_what_it_says_is_one_clear_error(tmp_path, name, cont
         read_bars(path, {})
 
 
-def test_real_bars_pass_every_rule(real_frame, calendar):
-    checked = quality.check(real_frame.select(quality.COLUMNS), calendar)
-    assert len(checked.quarantined) == 0
+def test_real_bars_pass_every_row_rule(real_frame, calendar):
+    screened = inspection.screen(real_frame.select(quality.COLUMNS), Scope(calendar=calendar))
+    assert len(screened.aside) == 0
+    assert len(screened.good) == len(real_frame)

@@ -6,9 +6,11 @@ import pytest
 
 from kobe.backtest import engine, metrics
 from kobe.backtest.costs import no_costs
-from kobe.data import quality
+from kobe.data import inspection
+from kobe.data.assemble import panel_from
+from kobe.data.manifest import Provenance
 from kobe.data.providers.synthetic import SyntheticSpec, synthetic_market
-from kobe.data.store import Provenance, panel_from
+from kobe.data.quality import Scope
 from kobe.features.table import FeatureTable
 from kobe.strategies.ibs_rsi import SPEC
 
@@ -21,7 +23,7 @@ def market(calendar) -> pl.DataFrame:
 
 
 def test_every_bar_passes_every_rule_and_raw_prices_are_whole_cents(market, calendar):
-    assert len(quality.check(market, calendar).quarantined) == 0
+    assert len(inspection.screen(market, Scope(calendar=calendar)).aside) == 0
     for name in ("open", "high", "low", "close"):
         cents = market[name].to_numpy() * market["raw_factor"].to_numpy() * 100
         assert np.abs(cents - np.round(cents)).max() < 1e-6
