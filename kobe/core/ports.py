@@ -103,6 +103,10 @@ class Artifacts(Protocol):
         """Write a file by rename and return the SHA-256 of its content."""
         ...
 
+    def sweep(self, folder: Path) -> list[Path]:
+        """Remove what killed writers left below a folder, and return it."""
+        ...
+
 
 class KillSwitch(Protocol):
     """The file that stops every order."""

@@ -16,6 +16,7 @@ from kobe.data.store import BAR_SCHEMA, BarStore, Change
 
 OVERLAP_TOLERANCE = 1e-3  # closes of one bar from two deliveries may differ by rounding, not by an adjustment (D13)
 CONTEXT_YEARS = 1  # what the series rules need to see before the first new bar
+_FACTS = [name for name in BAR_SCHEMA if name != "origin"]
 _DERIVED = [rule.code for rule in SERIES_RULES]
 
 
@@ -96,7 +97,7 @@ def ingest(
             next_command=f"look at {path}" if path else "kobe data import --help",
         )  # fmt: skip
     change, found = _change(good, shipment, store, before, scope, events)
-    called = [*clashes, *found, *_contradictions(contradicting, scope)]
+    called = [*clashes, *found, *contradictions(contradicting, scope)]
     already = set(zip(*(store.holds().get_column(c).to_list() for c in holds.KEY), strict=True))
     manifest = store.commit(_with_holds(change, store, called, fresh=before is None))
     return Ingested(
@@ -151,7 +152,8 @@ def _clash(symbol: str, day: object, close: float, was: float, source: str, othe
     return inspection.hold_of(symbol, code, day, f"{other} {was:g}, {source} {close:g}", scope.calendar)
 
 
-def _contradictions(events: pl.DataFrame, scope: Scope) -> list[Hold]:
+def contradictions(events: pl.DataFrame, scope: Scope) -> list[Hold]:
+    """Return the holds of events that contradict what is on record: which of the two is right, a person must say."""
     rows = events.select("symbol", "date", "kind", "value", "was").iter_rows()
     calendar = scope.calendar
     return [
@@ -171,31 +173,38 @@ def _change(
 ) -> tuple[Change, list[Hold]]:
     """Return what to commit, and the holds that the series rules call for in it."""
     origins = () if before is None else before.origins
-    known = shipment.origin in origins
-    number = origins.index(shipment.origin) if known else len(origins)
-    origins = origins if known else (*origins, shipment.origin)
+    number = origins.index(shipment.origin) if shipment.origin in origins else len(origins)
     new = good.with_columns(origin=pl.lit(number, pl.UInt16)).select(list(BAR_SCHEMA))
-    years = _years_of(new)
-    if before is None:
-        merged = new
-        context = new
-    else:
-        span = range(years[0] - CONTEXT_YEARS, years[-1] + 1)
-        held = store.frame([y for y in span if str(y) in before.years])
-        rest = held.join(new, on=["symbol", "date"], how="anti")
-        everything = pl.concat([rest, new]).sort("symbol", "date")
-        context = everything.filter(pl.col("symbol").is_in(new.get_column("symbol").unique().implode()))
-        merged = everything.filter(pl.col("date").dt.year() >= years[0])
+    held, everything = _merged(new, store, before)
+    mine = pl.col("symbol").is_in(new.get_column("symbol").unique().implode())
+    context = everything if held is None else everything.filter(mine)
     found = inspection.holds_of(inspection.findings(context, events, scope), scope.calendar)
-    parts = {int(year): part for (year,), part in merged.group_by(pl.col("date").dt.year(), maintain_order=True)}
+    fresh = new if held is None else new.join(held, on=_FACTS, how="anti")
+    changed = set(fresh.get_column("date").dt.year().unique().to_list())
+    parts = everything.group_by(pl.col("date").dt.year(), maintain_order=True)
     change = Change(
-        years={year: parts[year].sort("symbol", "date") for year in sorted(parts) if before is None or year in years},
-        origins=origins,
+        years={int(year): part for (year,), part in parts if year in changed},
+        origins=origins if number < len(origins) or len(fresh) == 0 else (*origins, shipment.origin),
         provenance=_joined(before, shipment.provenance),
         actions=events,
         only=before is None,
     )
     return change, found
+
+
+def _merged(new: pl.DataFrame, store: BarStore, before: Manifest | None) -> tuple[pl.DataFrame | None, pl.DataFrame]:
+    """Return the held bars of the years concerned, or None, and those bars with the new ones in their place.
+
+    A bar told again just as it is held stays as it is, with the origin it came from first.
+    """
+    if before is None:
+        return None, new
+    years = _years_of(new)
+    span = range(years[0] - CONTEXT_YEARS, years[-1] + 1)
+    held = store.frame([y for y in span if str(y) in before.years])
+    changed = new.join(held, on=_FACTS, how="anti")
+    rest = held.join(changed, on=["symbol", "date"], how="anti")
+    return held, pl.concat([rest, changed]).sort("symbol", "date")
 
 
 def _joined(before: Manifest | None, given: Provenance) -> Provenance:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kobe import __version__
-from kobe.interfaces.cli import data, ops, research, trade
+from kobe.interfaces.cli import data, ops, research, trade, universe
 from kobe.interfaces.cli.shell import OPTIONS
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ def root(
 
 
 app.add_typer(data.app, name="data")
+app.add_typer(universe.app, name="universe")
 research.register(app)
 trade.register(app)
 ops.register(app)

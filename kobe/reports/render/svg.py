@@ -91,3 +91,42 @@ def equity_with_drawdown(days: Sequence[date], curves: dict[str, Floats], drawdo
     label = escape(f"Growth of one dollar and drawdown, {days[0]} to {days[-1]}: {finals}")
     body = "".join(upper.parts + lower.parts)
     return f'<svg viewBox="0 0 {WIDTH} 455" role="img" aria-label="{label}"><title>{label}</title>{body}</svg>'
+
+
+Ohlc = tuple[date, float, float, float, float]
+
+
+def bar_strips(strips: Sequence[tuple[str, Sequence[Ohlc], date]]) -> str:
+    """Draw small price charts side by side, each with the bar in question marked by a triangle as well as by colour.
+
+    Args:
+        strips: label, bars as (date, open, high, low, close), and the date to mark.
+    """
+    columns, width, height = 3, 310, 150
+    rows = -(-len(strips) // columns)
+    body = "".join(
+        f'<g transform="translate({k % columns * (width + 12)},{k // columns * (height + 26)})">'
+        f"{_strip(label, bars, marked, width, height)}</g>"
+        for k, (label, bars, marked) in enumerate(strips)
+    )
+    text = escape("Bars around " + ", ".join(label for label, _, _ in strips))
+    box = f"0 0 {columns * (width + 12)} {rows * (height + 26)}"
+    return f'<svg viewBox="{box}" role="img" aria-label="{text}"><title>{text}</title>{body}</svg>'
+
+
+def _strip(label: str, bars: Sequence[Ohlc], marked: date, width: int, height: int) -> str:
+    top, bottom = max(b[2] for b in bars), min(b[3] for b in bars)
+    scale = (height - 44) / max(top - bottom, 1e-9)
+    step = (width - 20) / max(len(bars), 1)
+    parts = [f'<text x="4" y="13">{escape(label)}</text>']
+    for i, (day, opened, high, low, close) in enumerate(bars):
+        x = 10 + (i + 0.5) * step
+        kind = "s1" if day == marked else "s0"
+        y = [26 + (top - value) * scale for value in (high, low, opened, close)]
+        parts.append(f'<path class="{kind}" stroke-width="1.6" fill="none" d="M{x:.1f},{y[0]:.1f}V{y[1]:.1f}'
+                     f'M{x - step * 0.35:.1f},{y[2]:.1f}H{x:.1f}M{x:.1f},{y[3]:.1f}h{step * 0.35:.1f}"/>')  # fmt: skip
+        if day == marked:
+            foot = height - 12
+            parts.append(f'<path class="k1" d="M{x:.1f},{foot - 7}l4.5,8h-9z"/>')
+    parts.append(f'<text x="{width - 4}" y="13" text-anchor="end">{bottom:,.4g} to {top:,.4g}</text>')
+    return "".join(parts)
