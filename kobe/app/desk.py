@@ -64,7 +64,7 @@ def gather(ctx: Context, oms: Oms, request: OrderRequest, quote: Quote | None, p
     pending = [o for o in orders.values() if not o.status.is_final and not _closes(o)]
     busy = {p.symbol for p in positions} | {o.request.symbol for o in pending}
     account = ctx.broker.account()
-    raw_close, adv = _liquidity(past, request.symbol)
+    tradable, raw_close, adv = _standing(past, request.symbol)
     return GateFacts(
         now=now,
         opens_at=ctx.calendar.opens_at(today) if trading else None,
@@ -72,6 +72,7 @@ def gather(ctx: Context, oms: Oms, request: OrderRequest, quote: Quote | None, p
         kill_reason=ctx.kill_switch.reason(),
         mode=current_mode(ctx)[0],
         quote=quote,
+        tradable=tradable,
         raw_close=raw_close,
         adv_usd=adv,
         day_used_usd=book.day_used_usd(oms.intents(), now),
@@ -87,13 +88,15 @@ def _closes(order: Order) -> bool:
     return order.request.effect.value == "close"
 
 
-def _liquidity(past: Panel, symbol: str) -> tuple[Decimal | None, float | None]:
+def _standing(past: Panel, symbol: str) -> tuple[bool | None, Decimal | None, float | None]:
+    """Return whether a symbol may be traded on its last bar, its raw close and its average dollar volume."""
     if symbol not in past.symbols:
-        return None, None
+        return None, None, None
     alone = past.select({symbol})
     row = len(alone) - 1
     raw = float(alone.close[row] * alone.raw_factor[row])
-    return Decimal(str(round(raw, 6))), float(FeatureTable(alone).column("adv_usd", 20)[row])
+    adv = float(FeatureTable(alone).column("adv_usd", 20)[row])
+    return bool(alone.tradable[row]), Decimal(str(round(raw, 6))), adv
 
 
 def judge(ctx: Context, oms: Oms, request: OrderRequest, quote: Quote | None, past: Panel) -> tuple[Verdict, ...]:

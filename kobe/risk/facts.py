@@ -33,6 +33,7 @@ class GateFacts:
         kill_reason: why the kill switch blocks, None when it does not.
         mode: what the system may do.
         quote: current quote, None when there is none.
+        tradable: whether the symbol is in the universe and on no hold as of its last complete session.
         raw_close: last complete session's raw close.
         adv_usd: average dollar volume over 20 completed sessions.
         day_used_usd: opening notional spent and reserved today.
@@ -49,6 +50,7 @@ class GateFacts:
     kill_reason: str | None
     mode: Mode
     quote: Quote | None
+    tradable: bool | None
     raw_close: Decimal | None
     adv_usd: float | None
     day_used_usd: Decimal | None

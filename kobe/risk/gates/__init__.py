@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from kobe.core.types import OrderRequest, Verdict
 from kobe.risk.facts import GateFacts, Limits
-from kobe.risk.gates import budget, exposure, hours, kill_switch, liquidity, mode, quote
+from kobe.risk.gates import budget, eligibility, exposure, hours, kill_switch, liquidity, mode, quote
 
 Gate = Callable[[OrderRequest, GateFacts, Limits], Verdict]
 
@@ -16,6 +16,7 @@ GATES: dict[str, Gate] = {
     "kill_switch": kill_switch.check,
     "mode": mode.check,
     "hours": hours.check,
+    "tradable": eligibility.check_tradable,
     "price": liquidity.check_price,
     "adv": liquidity.check_adv,
     "quote": quote.check_sanity,
