@@ -11,9 +11,9 @@ from hypothesis import settings
 
 from kobe.core.calendar import Calendar, xnys
 from kobe.core.panel import Panel
-from kobe.data.providers.synthetic import SyntheticSpec, synthetic_market
 from kobe.data.assemble import panel_from
 from kobe.data.manifest import Provenance
+from kobe.data.providers.synthetic import SyntheticSpec, synthetic_market
 
 ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile("ci", derandomize=True)  # what lands must not depend on the day's luck; at home it may

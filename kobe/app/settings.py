@@ -50,6 +50,7 @@ class DataSettings(Section):
     adjustment: Literal["raw", "split"] = "raw"
     alpaca_feed: Literal["iex", "sip"] = "iex"
     universe: str = ""
+    base_urls: dict[str, str] = {}
 
 
 class WalkForwardSettings(Section):
@@ -153,7 +154,7 @@ def load(home: Path, config: Path | None) -> tuple[Settings, dict[str, str]]:
     origins: dict[str, str] = {}
     if config is not None or path.is_file():
         _overlay(merged, _read(path), str(path), origins)
-    for name, variables in ((".env", _dotenv(home / ".env")), ("environment", dict(os.environ))):
+    for name, variables in ((".env", dotenv(home / ".env")), ("environment", dict(os.environ))):
         _overlay(merged, _from_variables(variables), name, origins)
     try:
         settings = Settings.model_validate(merged)
@@ -186,7 +187,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path.name} cannot be read", seen=error, next_command="kobe config validate") from error
 
 
-def _dotenv(path: Path) -> dict[str, str]:
+def dotenv(path: Path) -> dict[str, str]:
+    """Read a `.env` file; one that is not there holds nothing."""
     if not path.is_file():
         return {}
     from dotenv import dotenv_values

@@ -29,12 +29,15 @@ class Shipment:
         events: corporate actions that came with them, in the store's columns.
         provenance: what the bars mean.
         fetched_at: when they were read, ISO 8601 in UTC.
+        rebased: symbols whose whole history is in it and takes the place of the one held, because their source
+            tells another past now (a split adjusted backwards).
     """
 
     bars: pl.DataFrame
     events: pl.DataFrame
     provenance: Provenance
     fetched_at: str
+    rebased: frozenset[str] = frozenset()
 
     @property
     def origin(self) -> Origin:
@@ -87,7 +90,7 @@ def ingest(
     unproved, aside = 0, [screened.aside]
     if before is not None:
         _refuse_mixture(before.provenance, shipment.provenance)
-        good, clashed, clashes, unproved = _compared(good, store, shipment.provenance.source, scope)
+        good, clashed, clashes, unproved = _compared(good, store, shipment, scope)
         aside.append(clashed)
     set_aside = pl.concat(aside, how="diagonal")
     path = _write_aside(set_aside, aside_folder, artifacts)
@@ -124,14 +127,18 @@ def _refuse_mixture(present: Provenance, given: Provenance) -> None:
 
 
 def _compared(
-    new: pl.DataFrame, store: BarStore, source: str, scope: Scope
+    new: pl.DataFrame, store: BarStore, shipment: Shipment, scope: Scope
 ) -> tuple[pl.DataFrame, pl.DataFrame, list[Hold], int]:
     """Return the bars that may be merged, those of clashing symbols, their holds, how many could not be compared."""
     years = _years_of(new)
     names = new.get_column("symbol").unique().implode()
     held = store.frame(years).filter(pl.col("symbol").is_in(names))
     both = new.join(held.select("symbol", "date", "origin", was="close"), on=["symbol", "date"])
-    off = both.filter((pl.col("close") / pl.col("was") - 1.0).abs() > OVERLAP_TOLERANCE).sort("date")
+    off = both.filter(
+        ((pl.col("close") / pl.col("was") - 1.0).abs() > OVERLAP_TOLERANCE)
+        & ~pl.col("symbol").is_in(_rewritten(new, store, shipment.rebased))
+    ).sort("date")
+    source = shipment.provenance.source
     origins = store.manifest().origins
     clashes = [
         _clash(symbol, day, close, was, source, origins[number].source, scope)
@@ -145,6 +152,15 @@ def _compared(
     )
     known = set(store.manifest().symbols) & set(new.get_column("symbol").unique().to_list())
     return new.filter(~bad), aside, clashes, len(known - set(both.get_column("symbol").to_list()))
+
+
+def _rewritten(new: pl.DataFrame, store: BarStore, rebased: frozenset[str]) -> list[str]:
+    """Return the rebased symbols that bring every day that is held: a shorter past may not take a longer one's place."""
+    if not rebased:
+        return []
+    held = store.frame().filter(pl.col("symbol").is_in(list(rebased)))
+    short = set(held.join(new, on=["symbol", "date"], how="anti").get_column("symbol").unique().to_list())
+    return sorted(rebased - short)
 
 
 def _clash(symbol: str, day: object, close: float, was: float, source: str, other: str, scope: Scope) -> Hold:
@@ -201,7 +217,7 @@ def _merged(new: pl.DataFrame, store: BarStore, before: Manifest | None) -> tupl
         return None, new
     years = _years_of(new)
     span = range(years[0] - CONTEXT_YEARS, years[-1] + 1)
-    held = store.frame([y for y in span if str(y) in before.years])
+    held = store.frame([int(y) for y in before.years if int(y) in span])
     changed = new.join(held, on=_FACTS, how="anti")
     rest = held.join(changed, on=["symbol", "date"], how="anti")
     return held, pl.concat([rest, changed]).sort("symbol", "date")

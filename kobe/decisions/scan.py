@@ -176,8 +176,11 @@ def _funnel(panel: Panel, number: int, candidates: list[Candidate]) -> dict[str,
     fates = [
         "candidate" if any(c.rejection is None for c in mine) else str(mine[0].rejection) for mine in by_symbol.values()
     ]
-    traded = int((panel.session == number).sum())
+    here = panel.session == number
+    traded, barred = int(here.sum()), int((here & ~panel.tradable).sum())
     counts = Counter(fates)
     counts["no_bar"] = len(panel.symbols) - traded
-    counts["no_signal"] = traded - len(by_symbol)
+    counts["no_signal"] = traded - barred - len(by_symbol)
+    if barred:
+        counts["not_tradable"] = barred
     return dict(sorted(counts.items()))

@@ -10,8 +10,8 @@ from kobe.app import import_bars, wiring
 from kobe.app.scan import ScanRequest, run_scan
 from kobe.app.train_meta import run_promote, run_train_meta
 from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
-from kobe.data.providers.files import read_bars
 from kobe.data.manifest import Provenance
+from kobe.data.providers.files import read_bars
 
 DAY = date(2020, 3, 5)
 MEANING = Provenance(source="equities_daily")

@@ -8,8 +8,8 @@ from kobe.app import import_bars, wiring
 from kobe.app.train_meta import run_promote, run_train_meta
 from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
 from kobe.core.clock import NEW_YORK, SteppingClock
-from kobe.data.providers.synthetic import SyntheticSpec, synthetic_market
 from kobe.data.manifest import Provenance
+from kobe.data.providers.synthetic import SyntheticSpec, synthetic_market
 
 LAST = date(2024, 12, 31)
 SPEC = SyntheticSpec(symbols=100, years=4, last_session=LAST, reversal=2.5)

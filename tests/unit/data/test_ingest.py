@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from kobe.core.errors import DataError, IntegrityError, MissingDataError, SchemaError, UsageError
-from kobe.data import actions, quality
+from kobe.data import actions, inspection, quality
 from kobe.data.ingest import Shipment, ingest
 from kobe.data.manifest import Provenance
 from kobe.data.providers.files import read_bars
