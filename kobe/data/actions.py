@@ -19,7 +19,6 @@ SCHEMA = {
     "source": pl.String,
 }  # fmt: skip
 KEY = ["symbol", "date", "kind"]
-TINY_SPLIT = 0.10  # a coefficient this close to 1 is a stock dividend or a spin-off booked as a split
 AGREEMENT = 1e-3  # two sources tell the same split or dividend when they differ by rounding only
 DELISTING_LOSS = {"acquired": 0.0, "moved": 0.0, "performance:nyse": 0.30, "performance:nasdaq": 0.55}
 """Fraction of the last price lost when nothing better is known (Shumway 1997; Shumway and Warther 1999)."""

@@ -1,5 +1,6 @@
 """Bring bars and events into the store: screen, compare with what is there, keep, put odd symbols on hold, say so."""
 
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from kobe.core.ids import short_digest
 from kobe.core.ports import Artifacts
 from kobe.data import actions, holds, inspection
 from kobe.data.holds import Hold
-from kobe.data.manifest import Manifest, Origin, Provenance
+from kobe.data.manifest import Manifest, Origin, Part, Provenance
 from kobe.data.quality import SERIES_RULES, Scope
 from kobe.data.store import BAR_SCHEMA, BarStore, Change
 
@@ -83,12 +84,13 @@ def ingest(
         DataError: no bar passed the rules.
     """
     screened = inspection.screen(shipment.bars, scope)
-    good = screened.good.with_columns(pl.col("symbol").cast(pl.String))
+    good = screened.good
     before = None if replace else store.held()
     events, contradicting = actions.merge(store.actions(), actions.judge(shipment.events).good)
     clashes: list[Hold] = []
     unproved, aside = 0, [screened.aside]
     if before is not None:
+        good = good.with_columns(pl.col("symbol").cast(pl.String))
         _refuse_mixture(before.provenance, shipment.provenance)
         good, clashed, clashes, unproved = _compared(good, store, shipment, scope)
         aside.append(clashed)
@@ -99,10 +101,10 @@ def ingest(
             "no bar passed the checks, the store is unchanged", seen=inspection.counts(set_aside),
             next_command=f"look at {path}" if path else "kobe data import --help",
         )  # fmt: skip
-    change, found = _change(good, shipment, store, before, scope, events)
+    change, begun, found = _change(good, shipment, store, before, scope, events)
     called = [*clashes, *found, *contradictions(contradicting, scope)]
     already = set(zip(*(store.holds().get_column(c).to_list() for c in holds.KEY), strict=True))
-    manifest = store.commit(_with_holds(change, store, called, fresh=before is None))
+    manifest = store.commit(_with_holds(change, store, called, fresh=before is None), begun)
     return Ingested(
         manifest=manifest,
         read=len(shipment.bars),
@@ -155,7 +157,7 @@ def _compared(
 
 
 def _rewritten(new: pl.DataFrame, store: BarStore, rebased: frozenset[str]) -> list[str]:
-    """Return the rebased symbols that bring every day that is held: a shorter past may not take a longer one's place."""
+    """Return the rebased symbols that bring every day that is held: a shorter past takes no longer one's place."""
     if not rebased:
         return []
     held = store.frame().filter(pl.col("symbol").is_in(list(rebased)))
@@ -186,26 +188,29 @@ def _years_of(bars: pl.DataFrame) -> list[int]:
 
 def _change(
     good: pl.DataFrame, shipment: Shipment, store: BarStore, before: Manifest | None, scope: Scope, events: pl.DataFrame
-) -> tuple[Change, list[Hold]]:
-    """Return what to commit, and the holds that the series rules call for in it."""
+) -> tuple[Change, dict[int, Future[Part]], list[Hold]]:
+    """Return what to commit, its years on their way to the disk, and the holds that the series rules call for in it."""
     origins = () if before is None else before.origins
     number = origins.index(shipment.origin) if shipment.origin in origins else len(origins)
     new = good.with_columns(origin=pl.lit(number, pl.UInt16)).select(list(BAR_SCHEMA))
     held, everything = _merged(new, store, before)
-    mine = pl.col("symbol").is_in(new.get_column("symbol").unique().implode())
-    context = everything if held is None else everything.filter(mine)
-    found = inspection.holds_of(inspection.findings(context, events, scope), scope.calendar)
     fresh = new if held is None else new.join(held, on=_FACTS, how="anti")
-    changed = set(fresh.get_column("date").dt.year().unique().to_list())
+    changed = set(_years_of(fresh))
     parts = everything.group_by(pl.col("date").dt.year(), maintain_order=True)
+    years = {int(year): part for (year,), part in parts if year in changed}
+    begun = store.begin(years)  # while the disk is busy, the rules look
+    context = everything
+    if held is not None:
+        context = everything.filter(pl.col("symbol").is_in(new.get_column("symbol").unique().implode()))
+    found = inspection.holds_of(inspection.findings(context, events, scope), scope.calendar)
     change = Change(
-        years={int(year): part for (year,), part in parts if year in changed},
+        years=years,
         origins=origins if number < len(origins) or len(fresh) == 0 else (*origins, shipment.origin),
         provenance=_joined(before, shipment.provenance),
         actions=events,
         only=before is None,
     )
-    return change, found
+    return change, begun, found
 
 
 def _merged(new: pl.DataFrame, store: BarStore, before: Manifest | None) -> tuple[pl.DataFrame | None, pl.DataFrame]:

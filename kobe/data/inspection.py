@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 
 from kobe.core.calendar import Calendar
-from kobe.data import actions
+from kobe.data.basis import Basis
 from kobe.data.holds import Hold
 from kobe.data.quality import ROW_RULES, RULES, SERIES_RULES, SYMBOL_PATTERN, Action, Rule, Scope
 
 FINDING = {"symbol": pl.String, "date": pl.Date, "code": pl.String, "detail": pl.String}
-COVERAGE, THIN = 0.90, 0.80
+COVERAGE, THIN, LEAST_SYMBOLS = 0.90, 0.80, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +67,20 @@ def in_order(bars: pl.DataFrame) -> pl.DataFrame:
 def findings(good: pl.DataFrame, events: pl.DataFrame, scope: Scope) -> pl.DataFrame:
     """Apply the series rules to clean, sorted bars.
 
+    Only bars with something unusual about them reach the rules; `Basis.suspects` says what that is.
+
     Returns:
         One row per finding: symbol, date, code, detail; sorted by symbol, date and code.
     """
     if len(good) == 0:
         return pl.DataFrame(schema=FINDING)
-    known = _basis(in_order(good), events, scope)
-    flags = known.select([rule.bad(scope).fill_null(value=False).alias(rule.code) for rule in SERIES_RULES])
-    found = [_shown(known, flags.get_column(rule.code), rule) for rule in SERIES_RULES]
-    return pl.concat([*found, _whole_symbols(known), _thin_sessions(known, scope.calendar)]).sort(
-        "symbol", "date", "code"
-    )
+    bars = in_order(good)
+    basis = Basis.of(bars, events, scope)
+    suspects = basis.suspects(bars)
+    flags = suspects.select([rule.bad(scope).fill_null(value=False).alias(rule.code) for rule in SERIES_RULES])
+    found = [_shown(suspects, flags.get_column(rule.code), rule) for rule in SERIES_RULES]
+    whole = [_whole_symbols(bars, basis), _thin_sessions(basis, scope.calendar)]
+    return pl.concat([*found, *whole]).sort("symbol", "date", "code")
 
 
 def _shown(known: pl.DataFrame, flag: pl.Series, rule: Rule) -> pl.DataFrame:
@@ -87,99 +90,32 @@ def _shown(known: pl.DataFrame, flag: pl.Series, rule: Rule) -> pl.DataFrame:
     )
 
 
-def _basis(bars: pl.DataFrame, events: pl.DataFrame, scope: Scope) -> pl.DataFrame:
-    """Add what the series rules look at; every column of a row knows that row and earlier ones of its symbol only."""
-    same = (pl.col("symbol") == pl.col("symbol").shift(1)).fill_null(value=False)
-    number = np.searchsorted(scope.calendar.days, bars.get_column("date").to_physical().to_numpy()).astype(np.int32)
-    known = bars.with_columns(
-        _same=same, _n=pl.Series(number), _i=pl.int_range(pl.len(), dtype=pl.Int32),
-        _raw=pl.col("close") * pl.Series(_tape_factors(bars, events, scope.adjustment)),
-        _prev=pl.when(same).then(pl.col("close").shift(1)),
-        _volume=(pl.col("volume") + 1).log(),
-    )  # fmt: skip
-    known = _with_events(known, events)
-    ratio = pl.col("_split").fill_null(1.0) if scope.adjustment == "raw" else pl.lit(1.0)
-    paid = pl.col("_dividend") * pl.col("_split").fill_null(1.0) / pl.col("_raw").shift(1)
-    if scope.adjustment == "total-return":  # there a dividend leaves no gap
-        paid = pl.lit(None, pl.Float64)
-    close_still = pl.col("_same") & (pl.col("close") == pl.col("_prev"))
-    flat = pl.col("high") == pl.col("low")
-    known = known.with_columns(
-        _start=pl.when(pl.col("_same")).then(None).otherwise(pl.col("_i")).forward_fill(),
-        _skipped=pl.when(pl.col("_same")).then(pl.col("_n") - pl.col("_n").shift(1) - 1),
-        _move=pl.col("close") * ratio / pl.col("_prev"),
-        _gap=pl.col("open") * ratio / pl.col("_prev"),
-        _paid=pl.when(pl.col("_same")).then(paid),
-        _tiny=((pl.col("_split") - 1).abs() <= actions.TINY_SPLIT).fill_null(value=False).cast(pl.Int8),
-        _equal=_run(close_still),
-        _still=pl.when(flat).then(_run(close_still & flat & flat.shift(1))),
-        _short=pl.col("_volume").rolling_median(10), _long=pl.col("_volume").rolling_mean(60).shift(10),
-    )  # fmt: skip
-    enough = pl.col("_i") - pl.col("_start") >= 70
-    quiet = (pl.col("_split").is_null() | (pl.col("_tiny") == 1)) & (pl.col("_paid").fill_null(0.0) <= 0.08)
-    return known.with_columns(
-        _plain=pl.col("_same") & quiet, _drop=pl.when(enough).then(pl.col("_short") - pl.col("_long"))
-    )
-
-
-def _run(goes_on: pl.Expr) -> pl.Expr:
-    """Return how many rows in a row a condition has held, this one included, counted from 1."""
-    begun = pl.when(goes_on.fill_null(value=False)).then(None).otherwise(pl.col("_i")).forward_fill()
-    return pl.col("_i") - begun + 1
-
-
-def _tape_factors(
-    bars: pl.DataFrame, events: pl.DataFrame, adjustment: str
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    if adjustment == "raw":
-        return np.ones(len(bars))
-    given = bars.get_column("raw_factor").to_numpy()
-    lengths = bars.group_by("symbol", maintain_order=True).len()
-    offsets = np.concatenate(([0], np.cumsum(lengths.get_column("len").to_numpy()))).astype(np.int64)
-    names = tuple(lengths.get_column("symbol").cast(pl.String).to_list())
-    days = bars.get_column("date").to_physical().to_numpy()
-    return np.where(given == 1.0, actions.split_factors(names, offsets, days, events), given)
-
-
-def _with_events(known: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-    """Put the split ratio and the dividend of the day beside each bar; null where there is none."""
-    kind = known.schema["symbol"]
-    names = kind.categories if isinstance(kind, pl.Enum) else pl.Series([], dtype=pl.String)
-    told = events.filter(pl.col("symbol").is_in(names.implode()))
-    told = told.with_columns(pl.col("symbol").cast(kind))
-    splits = told.filter(pl.col("kind") == "split").group_by("symbol", "date").agg(_split=pl.col("value").product())
-    paid = told.filter(pl.col("kind") == "dividend").group_by("symbol", "date").agg(_dividend=pl.col("value").sum())
-    return known.join(splits, on=["symbol", "date"], how="left", maintain_order="left").join(
-        paid, on=["symbol", "date"], how="left", maintain_order="left"
-    )
-
-
-def _whole_symbols(known: pl.DataFrame) -> pl.DataFrame:
+def _whole_symbols(bars: pl.DataFrame, basis: Basis) -> pl.DataFrame:
     """Find symbols with too few bars for their life, and those that ended before the others."""
-    lives = known.group_by("symbol").agg(
-        pl.col("date").max(), bars=pl.len(), life=pl.col("_n").max() - pl.col("_n").min() + 1
-    )
-    share = pl.col("bars") / pl.col("life")
-    thin = lives.filter(share < COVERAGE).select(
-        pl.col("symbol").cast(pl.String), "date", code=pl.lit("coverage"),
+    first, last = basis.starts, np.append(basis.starts[1:], len(bars)) - 1
+    lives = bars[last].select(
+        pl.col("symbol").cast(pl.String), "date", bars=pl.Series(last - first + 1),
+        life=pl.Series(basis.number[last] - basis.number[first] + 1).cast(pl.Int64),
+    )  # fmt: skip
+    thin = lives.filter(pl.col("bars") / pl.col("life") < COVERAGE).select(
+        "symbol", "date", code=pl.lit("coverage"),
         detail=pl.col("bars").cast(pl.String) + pl.lit(" of ") + pl.col("life").cast(pl.String) + pl.lit(" sessions"),
     )  # fmt: skip
     ended = lives.filter(pl.col("date") < pl.col("date").max()).select(
-        pl.col("symbol").cast(pl.String), "date", code=pl.lit("stale_end"), detail=pl.lit("last bar")
+        "symbol", "date", code=pl.lit("stale_end"), detail=pl.lit("last bar")
     )
     return pl.concat([thin, ended])
 
 
-def _thin_sessions(known: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+def _thin_sessions(basis: Basis, calendar: Calendar) -> pl.DataFrame:
     """Find sessions that lack bars of many symbols alive on both sides of them; reported without a symbol."""
-    lives = known.group_by("symbol").agg(first=pl.col("_n").min(), last=pl.col("_n").max())
+    first, last = basis.starts, np.append(basis.starts[1:], len(basis.number)) - 1
     size = len(calendar.sessions) + 1
-    alive = np.cumsum(
-        np.bincount(lives.get_column("first").to_numpy(), minlength=size)
-        - np.bincount(lives.get_column("last").to_numpy() + 1, minlength=size)
-    )
-    present = np.bincount(known.get_column("_n").to_numpy(), minlength=size)
-    thin = np.flatnonzero((alive >= 10) & (present < THIN * alive))
+    begun = np.bincount(basis.number[first], minlength=size)
+    ended = np.bincount(basis.number[last] + 1, minlength=size)
+    alive = np.cumsum(begun - ended)
+    present = np.bincount(basis.number, minlength=size)
+    thin = np.flatnonzero((alive >= LEAST_SYMBOLS) & (present < THIN * alive))
     rows = [
         ("", calendar.sessions[n], "thin_session", f"{present[n]} of {alive[n]} symbols have a bar")
         for n in thin.tolist()

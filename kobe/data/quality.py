@@ -112,32 +112,18 @@ ROW_RULES: tuple[Rule, ...] = (
     Rule("duplicate", "error", Action.REJECT, "symbol and date occur more than once", _twice),
 )  # fmt: skip
 
-_RATIOS = (
-    2 / 3,
-    1 / 2,
-    1 / 3,
-    1 / 4,
-    1 / 5,
-    1 / 6,
-    1 / 7,
-    1 / 8,
-    1 / 10,
-    1 / 15,
-    1 / 20,
-    2.0,
-    3.0,
-    4.0,
-    5.0,
-    8.0,
-    10.0,
-)
+SPLIT_RATIOS = (
+    2 / 3, 1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 6, 1 / 7, 1 / 8, 1 / 10, 1 / 15, 1 / 20, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0,
+)  # fmt: skip
+_tiny = (pl.col("_split") - 1).abs() <= 0.10  # a stock dividend or a spin-off booked as a split
+_plain = pl.col("_same") & (pl.col("_split").is_null() | _tiny) & (pl.col("_paid").fill_null(0.0) <= SPECIAL_DIVIDEND)
 _percent = pl.lit("close ") + ((pl.col("_move") - 1) * 100).round(1).cast(pl.String) + pl.lit("% from the last")
 
 
 def _like_a_split(_: Scope) -> pl.Expr:
-    near = [((pl.col("_gap") / r - 1).abs() < 0.02) & ((pl.col("_move") / r - 1).abs() < 0.05) for r in _RATIOS]
+    near = [((pl.col("_gap") / r - 1).abs() < 0.02) & ((pl.col("_move") / r - 1).abs() < 0.05) for r in SPLIT_RATIOS]
     calm = pl.col("high") / pl.col("low") < 1.08  # a real fall of a third is not a quiet day
-    return pl.col("_plain") & calm & pl.any_horizontal(near)
+    return _plain & calm & pl.any_horizontal(near)
 
 
 def _lies(scope: Scope) -> pl.Expr:
@@ -153,7 +139,7 @@ SERIES_RULES: tuple[Rule, ...] = (
         "error",
         Action.QUARANTINE,
         "the close moved by more than 40% and no event explains it",
-        lambda _: pl.col("_plain") & ((pl.col("_move") - 1).abs() > JUMP),
+        lambda _: _plain & ((pl.col("_move") - 1).abs() > JUMP),
         _percent,
         MEMORY_SESSIONS,
     ),
@@ -180,7 +166,7 @@ SERIES_RULES: tuple[Rule, ...] = (
         "warning",
         Action.QUARANTINE,
         "more than 12% after a split: wrong ratio, or a spin-off with it",
-        lambda _: pl.col("_split").is_not_null() & (pl.col("_tiny") == 0) & ((pl.col("_move") - 1).abs() > 0.12),
+        lambda _: pl.col("_split").is_not_null() & ~_tiny & ((pl.col("_move") - 1).abs() > 0.12),
         pl.lit("split ") + pl.col("_split").round(4).cast(pl.String) + pl.lit(", ") + _percent,
         MEMORY_SESSIONS,
     ),
@@ -227,9 +213,9 @@ SERIES_RULES: tuple[Rule, ...] = (
         "feed_volume",
         "warning",
         Action.QUARANTINE,
-        "ten days of volume are below a twentieth of the sixty before: another feed",
-        lambda _: (pl.col("_drop") < -3.0) & (pl.col("_drop").shift(1).fill_null(0.0) >= -3.0),
-        pl.lit("volume at ") + (pl.col("_drop").exp() * 100).round(1).cast(pl.String) + pl.lit("% of before"),
+        "the largest volume of ten days is below a twentieth of the mean of the sixty before: another feed",
+        lambda _: pl.col("_drop") < 1 / 20,
+        pl.lit("at most ") + (pl.col("_drop") * 100).round(1).cast(pl.String) + pl.lit("% of the volume before"),
         60,
     ),
     Rule(
@@ -245,7 +231,7 @@ SERIES_RULES: tuple[Rule, ...] = (
         "note",
         Action.WARN,
         "a split coefficient within 10% of 1: a stock dividend or a spin-off",
-        lambda _: pl.col("_tiny") > 0,
+        lambda _: _tiny & (pl.col("_split") != 1.0),
         pl.lit("coefficient ") + pl.col("_split").round(4).cast(pl.String),
     ),
     Rule(

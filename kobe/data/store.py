@@ -6,6 +6,7 @@ for readers that are still at them and for `repair`.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -98,8 +99,6 @@ class BarStore:
 
     def _years(self, held: Manifest, years: Sequence[int] | None = None) -> list[pl.DataFrame]:
         wanted = [part for year, part in held.years.items() if years is None or int(year) in years]
-        from concurrent.futures import ThreadPoolExecutor
-
         with ThreadPoolExecutor(max_workers=2) as threads:  # digests and decompression run beside each other
             return list(threads.map(self.part, wanted))
 
@@ -129,11 +128,17 @@ class BarStore:
         except pl.exceptions.PolarsError as error:
             raise damaged(part.name, error) from error
 
-    def commit(self, change: Change) -> Manifest:
-        """Make a change durable: parts first, then the manifest; then forget what only older states need."""
+    def commit(self, change: Change, begun: Mapping[int, Future[Part]] | None = None) -> Manifest:
+        """Make a change durable: parts first, then the manifest; then forget what only older states need.
+
+        Args:
+            change: what to put in.
+            begun: the change's years where `begin` is writing them already.
+        """
         before = self.held()
         kept = {} if before is None or change.only else dict(before.years)
-        written = {str(year): self._write(str(year), bars) for year, bars in sorted(change.years.items())}
+        begun = self.begin(change.years) if begun is None else begun
+        written = {str(year): part.result() for year, part in sorted(begun.items())}
         years = {year: part for year, part in sorted({**kept, **written}.items()) if part.rows}
         spans = self._spans(before, {int(y): b for y, b in change.years.items()}, years)
         after = Manifest(
@@ -149,6 +154,13 @@ class BarStore:
         )
         self._publish(before, after)
         return after
+
+    def begin(self, years: Mapping[int, pl.DataFrame]) -> dict[int, Future[Part]]:
+        """Start to write years while the caller goes on; nothing refers to them before a commit."""
+        with_two = ThreadPoolExecutor(max_workers=2)
+        begun = {year: with_two.submit(self._write, str(year), bars) for year, bars in sorted(years.items())}
+        with_two.shutdown(wait=False)
+        return begun
 
     def _publish(self, before: Manifest | None, after: Manifest) -> None:
         if before is not None and before.digest != after.digest:
@@ -174,8 +186,7 @@ class BarStore:
         content = _parquet(frame)
         digest = digest_of(content)
         part = Part(f"{name}-{digest[:16]}.parquet", digest, len(frame))
-        if self.blobs.read(part.name) != content:
-            self.blobs.write(part.name, content)
+        self.blobs.write(part.name, content)
         return part
 
     def _spans(
@@ -250,6 +261,8 @@ def digest_of(content: bytes) -> str:
 def _parquet(frame: pl.DataFrame) -> bytes:
     import io
 
+    if "symbol" in frame.columns:
+        frame = frame.with_columns(pl.col("symbol").cast(pl.String))
     buffer = io.BytesIO()
     frame.write_parquet(buffer, compression="lz4")  # a third larger than zstd and read twice as fast
     return buffer.getvalue()

@@ -39,10 +39,10 @@ def kernel(bars: Path | None) -> None:
     from kobe.backtest import engine
     from kobe.backtest.costs import flat_costs
     from kobe.core.calendar import xnys
-    from kobe.data.providers.files import read_bars
-    from kobe.data.providers.synthetic import SyntheticSpec, synthetic_market
     from kobe.data.assemble import panel_from
     from kobe.data.manifest import Provenance
+    from kobe.data.providers.files import read_bars
+    from kobe.data.providers.synthetic import SyntheticSpec, synthetic_market
     from kobe.features.table import FeatureTable
     from kobe.strategies import STRATEGIES
 

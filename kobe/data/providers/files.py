@@ -30,7 +30,8 @@ def read_bars(path: Path, mapping: Mapping[str, str]) -> pl.DataFrame:
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in KINDS and p.is_file())
         if not files:
             raise MissingDataError("the folder holds no bars", seen=path, expected=" or ".join(KINDS))
-        return pl.concat(_one(file, mapping, file.stem) for file in files)
+        parts = [_one(file, mapping, file.stem) for file in files]
+        return pl.concat(part.with_columns(pl.col("symbol").cast(pl.String)) for part in parts)
     if not path.is_file():
         raise MissingDataError("no such file", seen=path, expected="a .parquet or .csv file of daily bars, or a folder")
     return _one(path, mapping, None)
@@ -63,13 +64,13 @@ def _one(path: Path, mapping: Mapping[str, str], symbol: str | None) -> pl.DataF
 
 
 def _tickers(symbols: pl.Series) -> pl.Series:
-    """Write symbols as kobe does; worked out once per symbol, not per bar."""
+    """Write symbols as kobe does, as numbers of a sorted list; worked out once per symbol, not per bar."""
     told = symbols.cast(pl.String)
-    names = told.unique().drop_nulls()
+    names = told.unique().drop_nulls().sort()
     ours = names.str.strip_chars().str.to_uppercase().str.replace(_SHARE_CLASS, "${1}.${2}")
-    if (ours == names).all():
-        return told
-    return told.replace_strict(names, ours, default=None, return_dtype=pl.String)
+    if (ours != names).any():
+        told = told.replace_strict(names, ours, default=None, return_dtype=pl.String)
+    return told.cast(pl.Enum(ours.unique().sort()))
 
 
 def _read(path: Path) -> pl.DataFrame:

@@ -1,0 +1,295 @@
+"""Every figure of docs/data.md, measured anew: times and memory against pandas, defects found, rebuilt prices, bias.
+
+python scripts/bench/market_data.py FOLDER_WITH_THE_TEST_DATA [speed|defects|rebuild|bias ...]
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from kobe.app import wiring
+from kobe.core.calendar import xnys
+from kobe.data import actions, inspection, quality
+from kobe.data.quality import Scope
+
+CALENDAR = xnys()
+MAIN, OLD = "equities_daily", "equities_daily_2000_2009"
+KIND_RULES = {
+    "special dividend": ("special_dividend", "split_like_gap", "jump_without_event"),
+    "split day": ("split_day_return", "split_not_on_tape"),
+    "tiny split": ("tiny_split",),
+    "zero volume": ("zero_volume",),
+    "|ret|>40%": ("jump_without_event", "split_like_gap"),
+    "missing sessions": ("missing_sessions",),
+}
+PLANTED = {
+    "duplicate": ("duplicate",), "ohlc": ("ohlc_order",), "missing_session": ("missing_sessions",),
+    "flat_bar": ("flat_bar",), "zero_volume": ("zero_volume",), "split_like_gap": ("split_like_gap", "jump_without_event"),
+}  # fmt: skip
+
+
+def kobe(home: Path, *arguments: str) -> tuple[float, float]:
+    """Run a command as a whole process; return seconds and its peak memory in MB."""
+    started = time.perf_counter()
+    child = subprocess.Popen([sys.executable, "-m", "kobe", "--home", str(home), *arguments], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    if os.waitstatus_to_exitcode(status) not in (0, 7):
+        raise SystemExit(f"kobe {' '.join(arguments)} failed")
+    return time.perf_counter() - started, usage.ru_maxrss / 1024
+
+
+def timed(work: Callable[[], Any], runs: int = 3) -> float:
+    """Return the best of some runs, in seconds."""
+    best = float("inf")
+    for _ in range(runs):
+        started = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def pandas_import_and_check(file: Path, target: Path) -> None:
+    """The same work in pandas as a careful user writes it: vectorised, no loops over rows."""
+    import pandas as pd
+
+    bars = pd.read_parquet(file)
+    bars["symbol"] = bars["symbol"].astype("category")
+    bars = bars.sort_values(["symbol", "date"], kind="stable").reset_index(drop=True)
+    prices = bars[["open", "high", "low", "close"]].to_numpy()
+    sessions = pd.DatetimeIndex(pd.to_datetime(list(CALENDAR.sessions)))
+    bad = ~np.isfinite(prices).all(axis=1) | (prices <= 0).any(axis=1) | (bars["volume"] < 0).to_numpy()
+    bad |= (bars["high"].to_numpy() < prices.max(axis=1)) | (bars["low"].to_numpy() > prices.min(axis=1))
+    bad |= bars.duplicated(["symbol", "date"], keep=False).to_numpy() | ~bars["date"].isin(sessions).to_numpy()
+    bad |= ~bars["symbol"].astype(str).str.match(quality.SYMBOL_PATTERN).to_numpy()
+    good = bars[~bad]
+    by = good.groupby("symbol", observed=True)
+    previous = by["close"].shift(1)
+    number = pd.Series(sessions.searchsorted(good["date"]), index=good.index)
+    volume = np.log1p(good["volume"])
+    short = volume.groupby(good["symbol"], observed=True).rolling(10).median().reset_index(level=0, drop=True)
+    long = volume.groupby(good["symbol"], observed=True).rolling(60).mean().reset_index(level=0, drop=True)
+    long = long.groupby(good["symbol"], observed=True).shift(10)
+    same = good["close"].eq(previous)
+    runs = same.groupby([good["symbol"], (~same).cumsum()], observed=True).cumsum()
+    move = good["close"] / previous - 1
+    gap = good["open"] / previous
+    {
+        "jump": int((move.abs() > 0.4).sum()),
+        "split": int(sum(((gap / r - 1).abs() < 0.02).sum() for r in quality.SPLIT_RATIOS)),
+        "missing": int((number.groupby(good["symbol"], observed=True).diff() > 1).sum()),
+        "stale": int((runs >= 4).sum()),
+        "zero": int((good["volume"] == 0).sum()),
+        "flat": int((good["high"] == good["low"]).sum()),
+        "feed": int((short - long < -3).sum()),
+        "wick": int((good["high"] > 3 * good[["open", "close"]].max(axis=1)).sum()),
+    }
+    target.mkdir(parents=True, exist_ok=True)
+    for year, part in good.groupby(good["date"].dt.year):
+        part.to_parquet(target / f"{year}.parquet", compression="lz4")
+
+
+def speed(data: Path, work: Path) -> None:
+    """Import, panel, check; and import plus check against pandas in processes of their own."""
+    file, home = data / f"{MAIN}.parquet", work / "speed"
+    seconds, memory = kobe(home, "data", "import", str(file))
+    print(f"import of {file.name}, whole process          {seconds:6.2f} s   {memory:5.0f} MB   (bar 5 s, 600 MB)")
+    seconds, memory = kobe(home, "data", "check")
+    print(f"check of all rules, whole process with report {seconds:6.2f} s   {memory:5.0f} MB")
+    ctx = wiring.build(home)
+    bars, events = ctx.store.frame(), ctx.store.actions()
+    scope = Scope(calendar=CALENDAR)
+    took = timed(lambda: (inspection.screen(bars, scope), inspection.findings(bars, events, scope)))
+    print(f"check of all {len(quality.RULES)} rules, in process              {took:6.2f} s              (bar 3 s)")
+    held = ctx.store.manifest()
+
+    def cold() -> None:
+        from kobe.data import assemble
+
+        parts = [ctx.store.part(p) for p in held.years.values()]
+        assemble.assemble(parts, CALENDAR, held.provenance, events, ctx.store.holds())
+
+    print(f"panel from Parquet                            {timed(cold):6.3f} s              (bar 0.5 s)")
+    ctx.store.panel()
+    print(
+        f"panel from the memory map                     {timed(ctx.store.panel) * 1e3:6.2f} ms             (bar 50 ms)"
+    )
+    ours, theirs = [], []
+    for k in range(3):
+        ours.append(
+            _process(f"from scripts.bench.market_data import ours; ours({str(file)!r}, {str(work / f'o{k}')!r})")
+        )
+        theirs.append(_process(
+            "from pathlib import Path; from scripts.bench.market_data import pandas_import_and_check as f; "
+            f"f(Path({str(file)!r}), Path({str(work / f'p{k}')!r}))"))  # fmt: skip
+    ratio = sorted(t / o for t, o in zip(theirs, ours, strict=True))[1]
+    print(f"import plus check: kobe {min(ours):.2f} s, pandas {min(theirs):.2f} s, median ratio {ratio:.1f}x (bar 5x)")
+    print(f"this process at its peak: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+
+
+def ours(file: str, target: str) -> None:
+    """Import and check without the command around it: what the pandas function does, and more."""
+    from kobe.data.ingest import Shipment, ingest
+    from kobe.data.manifest import Provenance
+    from kobe.data.providers.files import read_bars
+    from kobe.data.store import BarStore
+    from kobe.infra.blobs import FolderBlobs
+    from kobe.infra.records.artifacts import FileArtifacts
+
+    store = BarStore(FolderBlobs(Path(target)), Path(target) / "cache", CALENDAR)
+    shipment = Shipment(bars=read_bars(Path(file), {}), events=actions.none(), provenance=Provenance(source="b"),
+                        fetched_at="2020-12-31T22:00:00+00:00")  # fmt: skip
+    ingest(shipment, store, FileArtifacts(), Path(target) / "aside", Scope(calendar=CALENDAR), replace=True)
+
+
+def _process(code: str) -> float:
+    """Time a piece of work inside a process of its own, imports left out on both sides."""
+    heavy = "import numpy, polars, pandas, pyarrow; import kobe.data.ingest, kobe.data.providers.files; "
+    script = f"{heavy}import time; t = time.perf_counter(); {code}; print(time.perf_counter() - t)"
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def bars_of(data: Path, name: str) -> pl.DataFrame:
+    """Read one of the equities files in the store's columns."""
+    frame = pl.read_parquet(data / f"{name}.parquet")
+    return frame.with_columns(
+        pl.col("date").cast(pl.Date), pl.col("volume").cast(pl.Float64), raw_factor=pl.lit(1.0)
+    ).sort("symbol", "date")
+
+
+def defects(data: Path, work: Path) -> None:
+    """Precision and recall per kind of listed defect, and of planted ones where the files have none."""
+    del work
+    events = actions.judge(actions.read_actions(data / "corporate_actions.parquet", "file")).good
+    listed = pl.read_csv(data / "known_defects.csv", try_parse_dates=True).with_columns(pl.col("date").cast(pl.Date))
+    stops = [code for code, rule in quality.RULES.items() if rule.action is quality.Action.QUARANTINE]
+    scope = Scope(calendar=CALENDAR)
+    print(f"{'file':26}{'kind':20}{'listed':>7}{'found':>7}{'recall':>8}{'precision':>10}")
+    for name in (MAIN, OLD):
+        bars = bars_of(data, name)
+        found = inspection.findings(bars, events, scope)
+        mine = listed.filter(pl.col("file") == name)
+        for words, rules in KIND_RULES.items():
+            wanted = mine.filter(
+                pl.col("kind").str.starts_with(words) | pl.col("kind").str.contains(words, literal=True)
+            )
+            if len(wanted) == 0:
+                continue
+            flagged = found.filter(pl.col("code").is_in(list(rules))).unique(["symbol", "date"])
+            hit = wanted.join(flagged, on=["symbol", "date"], how="semi").unique(["symbol", "date"])
+            true = flagged.join(mine, on=["symbol", "date"], how="semi")
+            print(f"{name:26}{words:20}{len(wanted):7}{len(hit):7}{len(hit) / len(wanted):8.3f}"
+                  f"{len(true) / max(len(flagged), 1):10.3f}")  # fmt: skip
+        false = found.filter(pl.col("code").is_in(stops)).join(mine, on=["symbol", "date"], how="anti")
+        print(f"{name:26}false quarantines {len(false)} = {len(false) / len(bars) * 1e5:.2f} per 100,000 bars (bar 1): "
+              + ", ".join(f"{s} {d} {c}" for s, d, c, _ in false.rows()))  # fmt: skip
+    planted(bars_of(data, MAIN), events, scope)
+    free = bars_of(data, "equities_daily_survivorship_free_2013_2018").with_columns(
+        pl.col("symbol").str.replace("_", ".")
+    )
+    rules = Scope(calendar=CALENDAR, adjustment="total-return")
+    screened = inspection.screen(free, rules)
+    gaps = inspection.findings(screened.good, actions.none(), rules).filter(pl.col("code") == "missing_sessions")
+    missing = gaps.get_column("detail").str.extract(r"^(\d+)").cast(pl.Int64).sum()
+    print(f"survivorship_free: set aside {inspection.counts(screened.aside)}, {missing:,} sessions missing in "
+          f"{gaps.get_column('symbol').n_unique()} symbols, {(free['volume'] == 0).sum()} zero-volume bars")  # fmt: skip
+
+
+def planted(bars: pl.DataFrame, events: pl.DataFrame, scope: Scope, count: int = 400) -> None:
+    """Plant defects of each kind at random rows of the real bars and see how many are found there."""
+    rng = np.random.default_rng(81)
+    before = inspection.findings(bars, events, scope)
+    for kind, rules in PLANTED.items():
+        rows = np.sort(rng.choice(np.arange(1000, len(bars) - 1000, 300), size=count, replace=False))
+        spoiled, where = _spoiled(bars, rows, kind)
+        screened = inspection.screen(spoiled, scope)
+        flagged = pl.concat([
+            screened.aside.filter(pl.col("reasons").str.contains("|".join(rules))).select(pl.col("symbol").cast(pl.String), "date"),
+            inspection.findings(screened.good, events, scope).filter(pl.col("code").is_in(list(rules))).join(
+                before, on=["symbol", "date", "code"], how="anti").select("symbol", "date"),
+        ]).unique()  # fmt: skip
+        hit = where.join(flagged, on=["symbol", "date"], how="semi")
+        true = flagged.join(where, on=["symbol", "date"], how="semi")
+        print(f"{'planted in ' + MAIN:26}{kind:20}{len(where):7}{len(hit):7}{len(hit) / len(where):8.3f}"
+              f"{len(true) / max(len(flagged), 1):10.3f}")  # fmt: skip
+
+
+def _spoiled(bars: pl.DataFrame, rows: np.ndarray[Any, Any], kind: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the bars with one defect planted at each row, and the symbol and date where it must be seen."""
+    hit = pl.Series(np.isin(np.arange(len(bars)), rows))
+    where = bars.filter(hit).select("symbol", "date")
+    if kind == "duplicate":
+        return pl.concat([bars, bars.filter(hit).with_columns(pl.col("close") * 1.0001)]).sort("symbol", "date"), where
+    if kind == "missing_session":
+        after = bars.filter(hit.shift(1, fill_value=False) & (bars["symbol"] == bars["symbol"].shift(1)))
+        return bars.filter(~hit), after.select("symbol", "date")
+    if kind == "split_like_gap":
+        factor = np.ones(len(bars))
+        ends = np.append(np.flatnonzero(np.diff(bars["symbol"].rle_id().to_numpy())) + 1, len(bars))
+        rng = np.random.default_rng(82)
+        for row in rows:
+            factor[row : ends[np.searchsorted(ends, row, side="right")]] *= rng.choice([0.5, 1 / 3, 2 / 3, 0.25, 2.0])
+        scaled = [pl.col(c) * pl.Series(factor) for c in ("open", "high", "low", "close")]
+        return bars.with_columns(scaled), where
+    values = {
+        "ohlc": {"high": pl.col("low") * 0.999}, "flat_bar": dict.fromkeys(("open", "high", "low"), pl.col("close")),
+        "zero_volume": {"volume": pl.lit(0.0)},
+    }[kind]  # fmt: skip
+    return bars.with_columns([pl.when(hit).then(v).otherwise(pl.col(c)).alias(c) for c, v in values.items()]), where
+
+
+def rebuild(data: Path, work: Path) -> None:
+    """Rebuild split-adjusted prices from tape prices and events, and list where they differ from the file's."""
+    home = work / "rebuild"
+    kobe(home, "data", "import", str(data / "equities_daily_raw_unadjusted.parquet"), "--adjustment", "raw")
+    kobe(home, "data", "actions", "import", str(data / "corporate_actions.parquet"))
+    panel = wiring.build(home).store.panel()
+    true = bars_of(data, MAIN).filter(pl.col("symbol").is_in(list(panel.symbols)))
+    off = np.zeros(len(panel), dtype=bool)
+    for column in ("open", "high", "low", "close"):
+        off |= np.abs(getattr(panel, column) / true.get_column(column).to_numpy() - 1) > 2e-6
+    print(f"{len(panel):,} bars of {len(panel.symbols)} names: {int((~off).sum()):,} equal within rounding (2e-6)")
+    for symbol, n, ratio in (
+        true.with_columns(ratio=pl.Series(panel.close) / pl.col("close")).filter(pl.Series(off))
+        .group_by("symbol").agg(pl.len(), pl.col("ratio").median()).sort("symbol").rows()
+    ):  # fmt: skip
+        print(f"  differs: {symbol}, {n:,} bars, ours is {ratio:.4g} times the file's: a split after the events end")
+
+
+def bias(data: Path, work: Path) -> None:
+    """Measure the bias of a static list from the membership records."""
+    home = work / "bias"
+    file = data / "equities_daily_survivorship_free_2013_2018.parquet"
+    kobe(home, "data", "import", str(file), "--adjustment", "total-return", "--universe", "point-in-time")
+    kobe(home, "universe", "import", "sp500", str(data / "sp500_membership_monthly.parquet"))
+    subprocess.run([sys.executable, "-m", "kobe", "--home", str(home), "universe", "bias", "sp500"], check=True)
+
+
+PARTS = {"speed": speed, "defects": defects, "rebuild": rebuild, "bias": bias}
+
+
+def main() -> None:
+    """Print every part asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("parts", nargs="*", default=list(PARTS), choices=[*PARTS, []])
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        for name in given.parts or PARTS:
+            print(f"== {name}")
+            PARTS[name](given.data, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
