@@ -1,5 +1,6 @@
 """Named blobs that appear whole: a folder of this machine, or any object store fsspec knows, behind one port."""
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -113,7 +114,7 @@ class ObjectBlobs:
             return bytes(system.cat_file(f"{root}/{name}"))
         except FileNotFoundError:
             return None
-        except OSError as error:
+        except _faults() as error:
             raise self._fault(error) from error
 
     def write(self, name: str, content: bytes) -> None:
@@ -124,7 +125,7 @@ class ObjectBlobs:
             return
         try:
             system.pipe_file(f"{root}/{name}", content)
-        except OSError as error:
+        except _faults() as error:
             raise self._fault(error) from error
 
     def names(self) -> list[str]:
@@ -135,7 +136,7 @@ class ObjectBlobs:
             found = system.ls(root, detail=True)
         except FileNotFoundError:
             return []
-        except OSError as error:
+        except _faults() as error:
             raise self._fault(error) from error
         plain = (str(entry["name"]).rsplit("/", 1)[-1] for entry in found if entry["type"] == "file")
         return sorted(n for n in plain if n and not n.startswith(durable.TEMPORARY_PREFIX))
@@ -147,12 +148,18 @@ class ObjectBlobs:
             system.rm_file(f"{root}/{name}")
         except FileNotFoundError:
             return
-        except OSError as error:
+        except _faults() as error:
             raise self._fault(error) from error
 
     def _fault(self, error: Exception) -> ExternalError:
         seen = f"{self.url}: {type(error).__name__}"
         return ExternalError("the object store did not answer", seen=seen, next_command="kobe doctor", retryable=True)
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """Return what a driver raises; S3's speaks in exceptions of its own, known once it is loaded."""
+    driver = sys.modules.get("botocore.exceptions")
+    return (OSError,) if driver is None else (OSError, driver.BotoCoreError, driver.ClientError)
 
 
 def _protocols(system: Any) -> tuple[str, ...]:

@@ -1,0 +1,207 @@
+"""The store is one state or the next, says what is damaged, and comes back from damage without losing what is good."""
+
+import json
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+from kit.market import changed, events, market, put, store_in
+
+from kobe.core.errors import ExternalError, IntegrityError, MissingDataError, SchemaError
+from kobe.data.store import MANIFEST, PREVIOUS
+from kobe.data.verify import repair, verify
+from kobe.infra.blobs import FolderBlobs, ObjectBlobs
+
+
+@pytest.fixture
+def store(tmp_path, calendar):
+    return store_in(tmp_path, calendar)
+
+
+def victims(store, prefix: str) -> list[str]:
+    return [n for n in store.blobs.names() if n.startswith(prefix)]
+
+
+def test_a_store_that_was_filled_verifies_and_knows_its_totals(store, calendar):
+    put(store, market(calendar))
+    found = verify(store)
+    assert found.good
+    assert found.rows == store.manifest().rows == 1200
+    assert found.orphans == ()
+
+
+def test_only_the_years_that_change_are_written_again(store, calendar):
+    bars = market(calendar)
+    put(store, bars.filter(pl.col("date") < date(2020, 6, 1)))
+    before = store.manifest().years
+    put(store, bars, at="2021-01-05T22:00:00+00:00")
+    after = store.manifest().years
+    assert after["2019"] == before["2019"]
+    assert after["2020"] != before["2020"]
+    assert [o.fetched_at[:10] for o in store.manifest().origins] == ["2021-01-04", "2021-01-05"]
+    origins = store.frame().group_by("origin").agg(pl.col("date").max()).sort("origin")
+    assert origins.get_column("date").to_list()[0] < date(2020, 6, 1)
+
+
+def test_a_reader_of_the_state_before_still_finds_its_parts(store, calendar):
+    bars = market(calendar)
+    put(store, bars.head(800))
+    old = store.manifest()
+    put(store, bars)
+    assert sum(len(store.part(p)) for p in old.parts) >= 800
+    put(store, changed(bars, "CCC", 399, volume=5.0e5), at="2021-01-06T22:00:00+00:00")
+    assert verify(store).good
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "empty"])
+def test_a_damaged_year_is_named_and_dropped_and_everything_else_stays(store, calendar, damage):
+    put(store, market(calendar))
+    name = victims(store, "2020-")[0]
+    path = store.blobs.folder / name
+    content = path.read_bytes()
+    spoiled = {"flip": content[:99] + bytes([content[99] ^ 1]) + content[100:], "cut": content[:-50], "empty": b""}
+    path.unlink() if damage == "gone" else path.write_bytes(spoiled[damage])
+    assert not verify(store).good
+    with pytest.raises(IntegrityError, match="kobe data repair"):
+        store.frame()
+    aside = {}
+    done = repair(store, aside.__setitem__)
+    assert done.lost_years == (2020,)
+    assert verify(store).good
+    assert set(store.frame()["date"].dt.year()) == {2019}
+    assert store.manifest().last.year == 2019
+    assert (name in aside) is (damage != "gone")
+
+
+def test_a_damaged_year_comes_back_from_the_state_before(store, calendar):
+    bars = market(calendar)
+    put(store, bars.filter(pl.col("date") < date(2020, 6, 1)))
+    put(store, bars)
+    newest = store.manifest().years["2020"]
+    (store.blobs.folder / newest.name).write_bytes(b"garbage")
+    done = repair(store, lambda *_: None)
+    assert done.lost_years == ()
+    assert store.frame()["date"].max() == date(2020, 5, 29)
+    assert verify(store).good
+
+
+def test_a_damaged_manifest_falls_back_to_the_state_before(store, calendar):
+    bars = market(calendar)
+    put(store, bars.head(800))
+    put(store, bars)
+    store.blobs.write(MANIFEST, b'{"schema": 2')
+    with pytest.raises(IntegrityError):
+        store.manifest()
+    repair(store, lambda *_: None)
+    assert verify(store).good
+    store.blobs.write(MANIFEST, b"x")
+    store.blobs.delete(PREVIOUS)
+    with pytest.raises(IntegrityError):
+        repair(store, lambda *_: None)
+
+
+def test_lost_events_and_holds_are_named(store, calendar):
+    put(store, changed(market(calendar), "AAA", range(300, 400), close=1e3, high=1e3, open=1e3),
+        events(("BBB", date(2019, 5, 1), "dividend", 0.2, "")))  # fmt: skip
+    for side in ("actions-", "holds-"):
+        (store.blobs.folder / victims(store, side)[0]).write_bytes(b"?")
+    done = repair(store, lambda *_: None)
+    assert sum("lost" in line for line in done.done) == 2
+    assert verify(store).good
+
+
+def test_orphans_and_an_older_schema_are_told_apart(store, calendar):
+    put(store, market(calendar))
+    store.blobs.write("2018-feedbeef.parquet", b"left by a killed writer")
+    assert verify(store).orphans == ("2018-feedbeef.parquet",)
+    repair(store, lambda *_: None)
+    assert verify(store).orphans == ()
+    store.blobs.write(MANIFEST, json.dumps({"schema": 1, "files": {}}).encode())
+    with pytest.raises(SchemaError, match="older kobe"):
+        store.manifest()
+
+
+def test_a_torn_panel_cache_is_made_anew(store, calendar):
+    put(store, market(calendar))
+    first = store.panel()
+    cache = next(store.cache.glob("panel-*.arrow"))
+    cache.write_bytes(cache.read_bytes()[:1000])
+    np.testing.assert_array_equal(store.panel().close, first.close)
+
+
+def test_nothing_there_is_said_and_not_guessed(store):
+    assert store.held() is None
+    with pytest.raises(MissingDataError, match="kobe data import"):
+        store.panel()
+    with pytest.raises(MissingDataError):
+        verify(store)
+
+
+def object_store_behaves(blobs, folder, calendar) -> None:
+    """The whole life of a store on an object store: fill, append, read, damage, repair."""
+    remote, local = store_in(folder / "a", calendar, blobs), store_in(folder / "b", calendar)
+    bars = market(calendar)
+    for store in (remote, local):
+        put(store, bars.head(900))
+        put(store, bars)
+    assert remote.manifest() == local.manifest()
+    assert remote.panel().digest == local.panel().digest
+    assert verify(remote).good
+    blobs.write(remote.manifest().years["2019"].name, b"?")
+    assert repair(remote, lambda *_: None).lost_years == ()  # the state before has its own
+    assert verify(remote).good
+
+
+def test_the_same_store_lives_on_a_file_url(tmp_path, calendar):
+    object_store_behaves(ObjectBlobs((tmp_path / "objects").as_uri()), tmp_path, calendar)
+
+
+@pytest.fixture(scope="module")
+def s3():
+    """A loopback S3 server."""
+    pytest.importorskip("s3fs")
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from moto.server import ThreadedMotoServer
+
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+        server.stop()
+
+
+@pytest.mark.filterwarnings("ignore")  # botocore and aiohttp warn about their own future
+def test_the_same_store_lives_on_s3(s3, tmp_path, calendar):
+    import s3fs
+
+    keys = {"key": "test", "secret": "test", "client_kwargs": {"endpoint_url": s3, "region_name": "eu-west-1"}}
+    s3fs.S3FileSystem(**keys).mkdir("kobe-test")
+    blobs = ObjectBlobs("s3://kobe-test/bars", keys)
+    assert "secret" not in repr(blobs)
+    object_store_behaves(blobs, tmp_path, calendar)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_object_store_out_of_reach_is_an_external_fault(tmp_path):
+    pytest.importorskip("s3fs")
+    where = {"endpoint_url": "http://127.0.0.1:9", "region_name": "eu-west-1"}
+    impatient = {"retries": {"max_attempts": 0}, "connect_timeout": 1}
+    keys = {"key": "k", "secret": "s", "client_kwargs": where, "config_kwargs": impatient}
+    with pytest.raises(ExternalError, match="did not answer"):
+        ObjectBlobs("s3://nowhere/bars", keys).read("manifest.json")
+
+
+def test_blobs_in_a_folder_are_whole_files_and_nothing_else(tmp_path):
+    blobs = FolderBlobs(tmp_path / "x")
+    assert blobs.names() == []
+    assert blobs.read("a") is None
+    blobs.write("a", b"1")
+    (tmp_path / "x" / ".tmp-half").write_bytes(b"half")
+    assert blobs.names() == ["a"]
+    blobs.delete("a")
+    blobs.delete("a")
+    assert blobs.names() == []
