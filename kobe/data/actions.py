@@ -92,7 +92,9 @@ def judge(events: pl.DataFrame) -> Judged:
     priced = pl.col("kind").is_in(["split", "dividend"])
     useless = priced & ~(pl.col("value").is_finite() & (pl.col("value") > 0)).fill_null(value=False)
     named = pl.col("kind") == "rename"
-    absurd = (pl.col("kind") == "split") & ((pl.col("value") > 1000) | (pl.col("value") < 1e-3))
+    absurd = (pl.col("kind") == "split") & (
+        (pl.col("value") > 1000) | pl.col("value").is_between(0.0, 1e-3, closed="none")
+    )
     reasons = pl.concat_str(
         [
             pl.when(~pl.col("kind").is_in(KINDS).fill_null(value=False)).then(pl.lit("unknown_kind")),
