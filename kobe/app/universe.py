@@ -171,6 +171,7 @@ def run_bias(ctx: Context, name: str) -> Document:
         for r in results for k, label in (("static", "of the last day"), ("then", "of then"))
     )  # fmt: skip
     worst = covered.sort("share").row(0, named=True)
+    years = tuple((str(year), *rest) for year, *rest in covered.rows())
     return Document(
         schema="kobe.universe_bias/1",
         title=f"Bias of the list of {last} against the membership of {made.name}",
@@ -181,7 +182,7 @@ def run_bias(ctx: Context, name: str) -> Document:
         ),
         banners=lists["point in time"].banners,
         sections=(
-            Section(title="Coverage", table=Table(columns=tuple(covered.columns), rows=tuple((str(y), *r) for y, *r in covered.rows()))),
+            Section(title="Coverage", table=Table(columns=tuple(covered.columns), rows=years)),
             Section(title="Results", table=Table(columns=columns, rows=rows)),
         ),
         data={"last": str(last), "coverage": covered.to_dicts(), "results": results},

@@ -96,15 +96,21 @@ def ingest(
         aside.append(clashed)
     set_aside = pl.concat(aside, how="diagonal")
     path = _write_aside(set_aside, aside_folder, artifacts)
-    if len(good) == 0:
+    if len(good) == 0 and not clashes:
         raise DataError(
             "no bar passed the checks, the store is unchanged", seen=inspection.counts(set_aside),
             next_command=f"look at {path}" if path else "kobe data import --help",
         )  # fmt: skip
-    change, begun, found = _change(good, shipment, store, before, scope, events)
-    called = [*clashes, *found, *contradictions(contradicting, scope)]
-    already = set(zip(*(store.holds().get_column(c).to_list() for c in holds.KEY), strict=True))
-    manifest = store.commit(_with_holds(change, store, called, fresh=before is None), begun)
+    called, change, begun = [*clashes, *contradictions(contradicting, scope)], None, None
+    if len(good):
+        change, begun, found = _change(good, shipment, store, before, scope, events)
+        called += found
+    held = store.holds()
+    already = set(held.select(holds.KEY).rows())
+    if change is None:
+        manifest = store.amend(held=holds.merge(held, holds.to_frame(called)))
+    else:
+        manifest = store.commit(_with_holds(change, held, called, fresh=before is None), begun)
     return Ingested(
         manifest=manifest,
         read=len(shipment.bars),
@@ -235,8 +241,7 @@ def _joined(before: Manifest | None, given: Provenance) -> Provenance:
     return Provenance(source="+".join(sources), feed=given.feed, adjustment=given.adjustment, universe=given.universe)
 
 
-def _with_holds(change: Change, store: BarStore, called: list[Hold], *, fresh: bool) -> Change:
-    held = store.holds()
+def _with_holds(change: Change, held: pl.DataFrame, called: list[Hold], *, fresh: bool) -> Change:
     if fresh:  # bars that are gone hold nobody back; what a person released stays released
         held = held.filter(pl.col("released") != "")
     return Change(

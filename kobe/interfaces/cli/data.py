@@ -218,3 +218,58 @@ def quarantine_add(
         return run_hold(ctx, symbol.upper(), reason, since, dry_run=dry_run)
 
     execute(use_case, json=json)
+
+
+@app.command("fetch")
+def fetch(
+    symbols: Annotated[list[str] | None, typer.Argument(help="Tickers; default: all of the store.")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="polygon, yahoo, stooq or alpaca; several, comma-separated, are asked in order.")
+    ] = None,
+    universe: Annotated[str | None, typer.Option(help="Fetch the members of this universe.")] = None,
+    first: Annotated[
+        date | None, typer.Option("--from", parser=parse_day, metavar="DATE", help="For symbols new to the store.")
+    ] = None,
+    last: Annotated[
+        date | None,
+        typer.Option("--to", parser=parse_day, metavar="DATE", help="Default: the newest complete session."),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Ask for the whole history again.")] = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Bring the store up to date from the providers; a killed fetch goes on where it stopped.
+
+    Example: kobe data fetch SPY AAPL MSFT --provider yahoo --from 2015-01-01
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.fetch_bars import FetchRequest, run_fetch
+
+        names = tuple(p.strip() for p in (provider or "").split(",") if p.strip())
+        request = FetchRequest(
+            symbols=tuple(symbols or ()), providers=names, last=last, universe=universe, full=full, dry_run=dry_run,
+            **({"first": first} if first else {}),
+        )  # fmt: skip
+        return run_fetch(ctx, request)
+
+    execute(use_case, json=json, progress=True)
+
+
+@app.command("probe")
+def probe(
+    provider: Annotated[str, typer.Argument(help="polygon, yahoo, stooq or alpaca.")],
+    symbol: Annotated[str, typer.Argument(help="Ticker to ask for.")] = "SPY",
+    json: Json = False,
+) -> None:
+    """Ask one provider for a few days of one symbol: does it answer, with what, how fast?
+
+    Example: kobe data probe yahoo
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.fetch_bars import run_probe
+
+        return run_probe(ctx, provider, symbol)
+
+    execute(use_case, json=json)
