@@ -10,12 +10,11 @@ import numpy.typing as npt
 import polars as pl
 
 from kobe.data import actions
-from kobe.data.quality import SPECIAL_DIVIDEND, Scope
+from kobe.data.quality import FEED_SHARE, SPECIAL_DIVIDEND, Scope
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 SHORT_BARS, LONG_BARS = 10, 60
-FEED_SHARE = 1 / 20
 UNUSUAL_MOVE = 0.12
 
 

@@ -17,6 +17,7 @@ from kobe.data.store import BAR_SCHEMA, BarStore, Change
 
 OVERLAP_TOLERANCE = 1e-3  # closes of one bar from two deliveries may differ by rounding, not by an adjustment (D13)
 CONTEXT_YEARS = 1  # what the series rules need to see before the first new bar
+CLOSED_SHARE, MANY_CLOSED = 0.05, 10
 _FACTS = [name for name in BAR_SCHEMA if name != "origin"]
 _DERIVED = [rule.code for rule in SERIES_RULES]
 
@@ -84,6 +85,7 @@ def ingest(
         DataError: no bar passed the rules.
     """
     screened = inspection.screen(shipment.bars, scope)
+    _refuse_shifted(screened)
     good = screened.good
     before = None if replace else store.held()
     events, contradicting = actions.merge(store.actions(), actions.judge(shipment.events).good)
@@ -121,6 +123,18 @@ def ingest(
         new_holds=tuple(h for h in sorted(set(called)) if (h.symbol, h.code, h.since) not in already),
         unproved=unproved,
     )
+
+
+def _refuse_shifted(screened: inspection.Screened) -> None:
+    """A file whose bars often fall on closed days has all its dates wrong, also those that look right."""
+    closed = inspection.counts(screened.aside).get("not_a_session", 0)
+    read = len(screened.good) + len(screened.aside)
+    if closed > MANY_CLOSED and closed > CLOSED_SHARE * read:
+        raise DataError(
+            "the dates cannot be session dates, the store is unchanged",
+            seen=f"{closed:,} of {read:,} bars on days the exchange was closed",
+            expected="New York session dates; a shift by a day is usually a time zone",
+        )
 
 
 def _refuse_mixture(present: Provenance, given: Provenance) -> None:

@@ -19,6 +19,8 @@ SYMBOL_PATTERN = r"^[A-Z0-9][A-Z0-9.\-]{0,14}$"  # nothing that could leave a fo
 MEMORY_SESSIONS = 250  # no indicator looks further back, so a gap this old is in no number any more
 SPECIAL_DIVIDEND = 0.08  # of the last raw close; ordinary ones stay far below
 JUMP = 0.40
+FEED_SHARE = 0.10
+SHORT_MEMORY_SESSIONS = 60  # what the fast indicators still see
 FOAM = 1e-9
 
 
@@ -177,7 +179,7 @@ SERIES_RULES: tuple[Rule, ...] = (
         "a dividend above 8% of the price: the series gaps without a loss",
         lambda _: pl.col("_paid") > SPECIAL_DIVIDEND,
         pl.lit("paid ") + (pl.col("_paid") * 100).round(1).cast(pl.String) + pl.lit("% of the last close"),
-        20,
+        SHORT_MEMORY_SESSIONS,
     ),
     Rule(
         "spike",
@@ -189,7 +191,7 @@ SERIES_RULES: tuple[Rule, ...] = (
             | (pl.col("low") * 3 < pl.min_horizontal("open", "close"))
         ),
         pl.lit("low ") + pl.col("low").cast(pl.String) + pl.lit(", high ") + pl.col("high").cast(pl.String),
-        20,
+        SHORT_MEMORY_SESSIONS,
     ),
     Rule(
         "stale_run",
@@ -198,7 +200,7 @@ SERIES_RULES: tuple[Rule, ...] = (
         "five or more bars in a row without any movement",
         lambda _: (pl.col("_still") >= 5) & (pl.col("_still") % 5 == 0),
         pl.col("_still").cast(pl.String) + pl.lit(" equal flat bars"),
-        20,
+        SHORT_MEMORY_SESSIONS,
     ),
     Rule(
         "long_gap",
@@ -213,10 +215,10 @@ SERIES_RULES: tuple[Rule, ...] = (
         "feed_volume",
         "warning",
         Action.QUARANTINE,
-        "the largest volume of ten days is below a twentieth of the mean of the sixty before: another feed",
-        lambda _: pl.col("_drop") < 1 / 20,
+        "the largest volume of ten days is below a tenth of the mean of the sixty before: another feed",
+        lambda _: pl.col("_drop") < FEED_SHARE,
         pl.lit("at most ") + (pl.col("_drop") * 100).round(1).cast(pl.String) + pl.lit("% of the volume before"),
-        60,
+        MEMORY_SESSIONS,
     ),
     Rule(
         "missing_sessions",

@@ -1,7 +1,7 @@
 """Bars from CSV or Parquet files, or a folder of either, with other column names mapped to ours."""
 
 from collections.abc import Mapping
-from datetime import time
+from datetime import date, time
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +12,9 @@ from kobe.data.quality import COLUMNS
 REQUIRED = tuple(c for c in COLUMNS if c != "raw_factor")
 KINDS = (".parquet", ".csv")
 _SHARE_CLASS = r"^([A-Z]{1,5})[_/ ]([A-Z])$"  # BRK_B, BRK/B and BRK B are BRK.B
+_REPEATED = "_duplicated_"  # what polars appends to the second column of a name
+_GZIP = b"\x1f\x8b"
+EARLIEST, LATEST = date(1900, 1, 1), date(2100, 1, 1)
 
 
 def read_bars(path: Path, mapping: Mapping[str, str]) -> pl.DataFrame:
@@ -24,7 +27,7 @@ def read_bars(path: Path, mapping: Mapping[str, str]) -> pl.DataFrame:
 
     Raises:
         MissingDataError: there is no such file, or the folder has none.
-        SchemaError: a file cannot be read, or a column is missing or has no usable type.
+        SchemaError: a file cannot be read, or a column is missing, there twice, or has no usable type.
     """
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in KINDS and p.is_file())
@@ -38,8 +41,7 @@ def read_bars(path: Path, mapping: Mapping[str, str]) -> pl.DataFrame:
 
 
 def _one(path: Path, mapping: Mapping[str, str], symbol: str | None) -> pl.DataFrame:
-    frame = _read(path)
-    frame = frame.rename({theirs: ours for ours, theirs in mapping.items() if theirs in frame.columns})
+    frame = _renamed(_read(path), mapping, path.name)
     if symbol is not None and "symbol" not in frame.columns:
         frame = frame.with_columns(symbol=pl.lit(symbol))
     missing = [c for c in REQUIRED if c not in frame.columns]
@@ -53,6 +55,7 @@ def _one(path: Path, mapping: Mapping[str, str], symbol: str | None) -> pl.DataF
     if "raw_factor" not in frame.columns:
         frame = frame.with_columns(pl.lit(1.0).alias("raw_factor"))
     numbers = [c for c in COLUMNS if c not in ("date", "symbol")]
+    _refuse_odd_types(frame, numbers, path.name)
     try:
         return frame.select(
             _as_date(frame.schema["date"]),
@@ -63,11 +66,38 @@ def _one(path: Path, mapping: Mapping[str, str], symbol: str | None) -> pl.DataF
         raise SchemaError(f"{path.name} has a column of an unusable type", seen=_first_line(error)) from error
 
 
+def _renamed(frame: pl.DataFrame, mapping: Mapping[str, str], name: str) -> pl.DataFrame:
+    twice = sorted({c.partition(_REPEATED)[0] for c in frame.columns if _REPEATED in c})
+    if twice:
+        raise SchemaError(
+            f"columns are there twice in {name}", seen=", ".join(twice), expected="one column of each name"
+        )
+    absent = [theirs for theirs in mapping.values() if theirs not in frame.columns]
+    clashing = [ours for ours, theirs in mapping.items() if ours in frame.columns and ours != theirs]
+    if absent or clashing:
+        what = "--map names a column the file does not have" if absent else "--map names a column the file has itself"
+        raise SchemaError(what, seen=", ".join(absent or clashing), expected=", ".join(frame.columns)[:300])
+    return frame.rename({theirs: ours for ours, theirs in mapping.items()})
+
+
+def _refuse_odd_types(frame: pl.DataFrame, numbers: list[str], name: str) -> None:
+    """Truth values, durations and lists can be cast to numbers, but they are none; an integer is no date."""
+    odd = [c for c in numbers if not (frame.schema[c].is_numeric() or frame.schema[c] == pl.String)]
+    odd += [] if frame.schema["date"] in (pl.String, pl.Date) or frame.schema["date"] == pl.Datetime else ["date"]
+    if odd:
+        told = ", ".join(f"{c}: {frame.schema[c]}" for c in odd)
+        raise SchemaError(f"{name} has a column of an unusable type", seen=told, expected="numbers, and dates")
+
+
 def _tickers(symbols: pl.Series) -> pl.Series:
-    """Write symbols as kobe does, as numbers of a sorted list; worked out once per symbol, not per bar."""
+    """Write symbols as kobe does, as numbers of a sorted list; worked out once per symbol, not per bar.
+
+    Only plain letters are put into upper case: other alphabets have letters that turn into one of ours.
+    """
     told = symbols.cast(pl.String)
     names = told.unique().drop_nulls().sort()
-    ours = names.str.strip_chars().str.to_uppercase().str.replace(_SHARE_CLASS, "${1}.${2}")
+    plain = names.str.contains(r"^[\x20-\x7e]*$")
+    ours = names.str.strip_chars().str.to_uppercase().str.replace(_SHARE_CLASS, "${1}.${2}").zip_with(plain, names)
     if (ours != names).any():
         told = told.replace_strict(names, ours, default=None, return_dtype=pl.String)
     return told.cast(pl.Enum(ours.unique().sort()))
@@ -78,9 +108,21 @@ def _read(path: Path) -> pl.DataFrame:
     if kind not in KINDS:
         raise SchemaError("unknown kind of file", seen=path.name, expected=" or ".join(KINDS))
     try:
-        return pl.read_parquet(path) if kind == ".parquet" else pl.read_csv(path, infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
+        if kind == ".parquet":
+            return pl.read_parquet(path, glob=False)
+        return pl.read_csv(_unpacked(path), infer_schema=False, glob=False)
+    except (pl.exceptions.PolarsError, OSError, EOFError) as error:
         raise SchemaError(f"{path.name} cannot be read", seen=_first_line(error)) from error
+
+
+def _unpacked(path: Path) -> Path | bytes:
+    """Return the file, or its content where it is packed: polars would take a torn archive for a short file."""
+    import gzip
+
+    with path.open("rb") as file:
+        if file.read(2) != _GZIP:
+            return path
+    return gzip.decompress(path.read_bytes())
 
 
 def _as_date(kind: pl.DataType) -> pl.Expr:
@@ -88,11 +130,13 @@ def _as_date(kind: pl.DataType) -> pl.Expr:
     day = pl.col("date")
     if kind == pl.String:
         plain = day.str.strip_chars().str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[T ]00:00(?::00(?:\.0+)?)?)?$", 1)
-        return plain.str.to_date("%Y-%m-%d", strict=False).alias("date")
-    if isinstance(kind, pl.Datetime):
+        found = plain.str.to_date("%Y-%m-%d", strict=False)
+    elif isinstance(kind, pl.Datetime):
         local = day.dt.convert_time_zone("America/New_York") if kind.time_zone else day
-        return pl.when(local.dt.time() == time(0)).then(local.dt.date()).alias("date")
-    return day.cast(pl.Date)
+        found = pl.when(local.dt.time() == time(0)).then(local.dt.date())
+    else:
+        found = day.cast(pl.Date)
+    return pl.when(found.is_between(EARLIEST, LATEST)).then(found).alias("date")
 
 
 def _first_line(error: Exception) -> str:

@@ -135,7 +135,8 @@ def _fail(error: KobeError, *, json: bool) -> NoReturn:
 
 
 def _leave(message: str, code: ExitCode) -> NoReturn:
-    sys.stderr.write(message.replace("\n", " ") + "\n")
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message.replace("\n", " "))
+    sys.stderr.write(line + "\n")
     raise typer.Exit(int(code)) from None
 
 
