@@ -2,17 +2,17 @@
 
 import os
 import random
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-
-import polars as pl
+from typing import Any
 
 from kobe.app import import_bars
 from kobe.app.context import Context
 from kobe.app.settings import dotenv
-from kobe.core.errors import ExitCode, MissingDataError, UsageError
+from kobe.core.errors import ExitCode, UsageError
 from kobe.core.ids import short_digest
 from kobe.data import fetch, ingest, universe
 from kobe.data.delivery import Provider
@@ -62,7 +62,8 @@ def providers(ctx: Context, names: Sequence[str]) -> list[Provider]:
         raise UsageError("unknown provider", seen=", ".join(unknown) or "none", expected=", ".join(PROVIDERS))
     variables = {**dotenv(ctx.paths.home / ".env"), **os.environ}
     kit = ProviderKit(
-        clock=ctx.clock, sleep=time.sleep, rng=random.Random(ctx.run_id), limits=ctx.paths.state / "limits",
+        clock=ctx.clock, sleep=time.sleep, rng=random.Random(ctx.run_id),  # noqa: S311 - jitter
+        limits=ctx.paths.state / "limits",
         cache=ctx.paths.home / "data" / "provider_cache", feed=ctx.settings.data.alpaca_feed,
         secrets={name: variables[name] for name in SECRETS if variables.get(name)},
         base_urls=ctx.settings.data.base_urls,
@@ -99,7 +100,7 @@ def run_fetch(ctx: Context, request: FetchRequest) -> Document:
             _ship(ctx, source, feed, group, adjustment)
             for (source, feed), group in fetch.by_origin(done.got.values()).items()
         ]
-        _clear(ctx, folder)
+        shutil.rmtree(folder, ignore_errors=True)  # everything staged is in the store now
     return _told(done, shipments, fresh, last)
 
 
@@ -150,20 +151,12 @@ def _ship(ctx: Context, source: str, feed: str, group: list[fetch.Got], adjustme
     return done
 
 
-def _clear(ctx: Context, folder: object) -> None:
-    """Everything staged is in the store now."""
-    import shutil
-
-    del ctx
-    shutil.rmtree(str(folder), ignore_errors=True)
-
-
 def _planned(wanted: list[fetch.Wish], fresh: list[str], names: Sequence[str], adjustment: str) -> Document:
     rows = tuple((w.symbol, str(w.first), str(w.last), "update" if w.held_from else "whole") for w in wanted[:SHOWN])
     return Document(
         schema="kobe.data_fetch_plan/1",
         title="Would fetch; nothing was asked (--dry-run)",
-        summary=(f"{len(wanted):,} symbols from {', '.join(names)} ({adjustment} prices); {len(fresh):,} are up to date.",),
+        summary=(f"{len(wanted):,} symbols from {', '.join(names)}, {adjustment}; {len(fresh):,} are up to date.",),
         sections=(Section(title="", table=Table(columns=("symbol", "from", "to", "what"), rows=rows)),),
         data={"symbols": [w.symbol for w in wanted], "up_to_date": fresh, "providers": list(names),
               "adjustment": adjustment},
@@ -199,15 +192,20 @@ def _told(done: fetch.Fetched, shipped: list[ingest.Ingested], fresh: list[str],
         schema="kobe.data_fetch/1",
         title=f"Fetch to {last}",
         summary=tuple(summary),
-        sections=tuple(Section(title=t, table=Table(columns=c, rows=tuple(r[:SHOWN])),
-                               lines=(f"and {len(r) - SHOWN} more",) if len(r) > SHOWN else ()) for t, c, r in tables if r),
+        sections=tuple(_section(title, columns, rows) for title, columns, rows in tables if rows),
         data={
             "delivered": {s: g.delivery.source for s, g in sorted(done.got.items())}, "up_to_date": fresh,
-            "failed": done.failed, "missing": {s: [str(d) for d in g.missing] for s, g in done.got.items() if g.missing},
-            "resumed": done.resumed, "kept": kept, "aside": aside, "holds": holds, "last": str(last),
+            "failed": done.failed, "resumed": done.resumed,
+            "missing": {s: [str(d) for d in g.missing] for s, g in sorted(done.got.items()) if g.missing},
+            "kept": kept, "aside": aside, "holds": holds, "last": str(last),
         },
         exit_code=_exit(done, gaps, aside + holds),
     )  # fmt: skip
+
+
+def _section(title: str, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> Section:
+    more = (f"and {len(rows) - SHOWN} more",) if len(rows) > SHOWN else ()
+    return Section(title=title, table=Table(columns=columns, rows=tuple(rows[:SHOWN])), lines=more)
 
 
 def _exit(done: fetch.Fetched, gaps: Sequence[object], odd: int) -> ExitCode:
@@ -227,17 +225,19 @@ def run_probe(ctx: Context, name: str, symbol: str) -> Document:
     started = time.perf_counter()
     delivery = provider.daily(symbol.upper(), last - timedelta(days=10), last, adjustment=provider.adjustments[0])
     took = time.perf_counter() - started
-    newest = delivery.bars.get_column("date").max() if len(delivery.bars) else None
-    if newest is None:
-        raise MissingDataError("the provider delivered no bar", seen=f"{name} {symbol}")
+    newest = max(delivery.bars.get_column("date").to_list())
     rows = tuple((str(r[0]), *r[2:7]) for r in delivery.bars.tail(5).iter_rows())
-    behind = pl.Series([d for d in ctx.calendar.between(last - timedelta(days=10), last) if d > newest])
+    behind = len([d for d in ctx.calendar.between(last - timedelta(days=10), last) if d > newest])
+    said = (
+        f"{len(delivery.bars)} bars of {delivery.symbol} in {took:.1f} s: {delivery.adjustment} prices, "
+        f"{delivery.feed} volume, newest {newest}, {behind} sessions behind."
+    )
+    columns = ("date", "open", "high", "low", "close", "volume")
     return Document(
         schema="kobe.data_probe/1",
         title=f"{name} answers",
-        summary=(f"{len(delivery.bars)} bars of {delivery.symbol} in {took:.1f} s: {delivery.adjustment} prices, "
-                 f"{delivery.feed} volume, newest {newest}, {len(behind)} sessions behind.",),
-        sections=(Section(title="", table=Table(columns=("date", "open", "high", "low", "close", "volume"), rows=rows)),),
+        summary=(said,),
+        sections=(Section(title="", table=Table(columns=columns, rows=rows)),),
         data={"provider": name, "symbol": delivery.symbol, "bars": len(delivery.bars), "newest": str(newest),
-              "feed": delivery.feed, "adjustment": delivery.adjustment, "seconds": took, "behind": len(behind)},
+              "feed": delivery.feed, "adjustment": delivery.adjustment, "seconds": took, "behind": behind},
     )  # fmt: skip

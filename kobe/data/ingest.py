@@ -16,6 +16,7 @@ from kobe.data.quality import SERIES_RULES, Scope
 from kobe.data.store import BAR_SCHEMA, BarStore, Change
 
 OVERLAP_TOLERANCE = 1e-3  # closes of one bar from two deliveries may differ by rounding, not by an adjustment (D13)
+PRICE_TOLERANCE = 1e-2
 CONTEXT_YEARS = 1  # what the series rules need to see before the first new bar
 CLOSED_SHARE, MANY_CLOSED = 0.05, 10
 _FACTS = [name for name in BAR_SCHEMA if name != "origin"]
@@ -155,11 +156,8 @@ def _compared(
     years = _years_of(new)
     names = new.get_column("symbol").unique().implode()
     held = store.frame(years).filter(pl.col("symbol").is_in(names))
-    both = new.join(held.select("symbol", "date", "origin", was="close"), on=["symbol", "date"])
-    off = both.filter(
-        ((pl.col("close") / pl.col("was") - 1.0).abs() > OVERLAP_TOLERANCE)
-        & ~pl.col("symbol").is_in(_rewritten(new, store, shipment.rebased))
-    ).sort("date")
+    both = new.join(held.drop("raw_factor"), on=["symbol", "date"], suffix="_held").rename({"close_held": "was"})
+    off = both.filter(_differs() & ~pl.col("symbol").is_in(_rewritten(new, store, shipment.rebased))).sort("date")
     source = shipment.provenance.source
     origins = store.manifest().origins
     clashes = [
@@ -174,6 +172,14 @@ def _compared(
     )
     known = set(store.manifest().symbols) & set(new.get_column("symbol").unique().to_list())
     return new.filter(~bad), aside, clashes, len(known - set(both.get_column("symbol").to_list()))
+
+
+def _differs() -> pl.Expr:
+    """Two tellings of one bar: closes agree to rounding, the other prices nearly, volumes within a factor of two."""
+    far = [(pl.col(c) / pl.col(f"{c}_held") - 1.0).abs() > PRICE_TOLERANCE for c in ("open", "high", "low")]
+    ratio = pl.col("volume") / pl.col("volume_held")
+    thin = (pl.col("volume_held") > 0) & ~ratio.is_between(0.5, 2.0)
+    return pl.any_horizontal((pl.col("close") / pl.col("was") - 1.0).abs() > OVERLAP_TOLERANCE, *far, thin)
 
 
 def _rewritten(new: pl.DataFrame, store: BarStore, rebased: frozenset[str]) -> list[str]:
