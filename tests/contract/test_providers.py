@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 import polars as pl
 import pytest
-from kit.market_server import Listing, MarketServer
+from kit.market_server import MarketServer, small_market
 
 from kobe.core.clock import SteppingClock
 from kobe.core.errors import ConfigError, ExternalError, KobeError, MissingDataError, SchemaError
@@ -19,30 +19,9 @@ SECRET = "s3cret-key-nobody-may-see"
 NAMES = ("POLYGON_API_KEY", "APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
 
 
-def made(calendar) -> dict[str, Listing]:
-    """SPY calm; AAA with a 4:1 split and a dividend before it; BRK.B with a 1:8 reverse split after the span."""
-    rng = np.random.default_rng(5)
-    days = calendar.between(FIRST, date(2020, 6, 30))
-    market = {}
-    for symbol in ("SPY", "AAA", "BRK.B"):
-        close = np.round(100 * np.exp(np.cumsum(rng.normal(0, 0.01, len(days)))), 2)
-        rows = [
-            (d, c - 0.1, c + 0.5, c - 0.6, c, 1e6 + k)
-            for k, (d, c) in enumerate(zip(days, close.tolist(), strict=True))
-        ]
-        market[symbol] = Listing(rows)
-    market["AAA"].splits[days[120]] = 4.0
-    market["AAA"].dividends[days[60]] = 0.48
-    market["AAA"].bars = [
-        (d, *(p * (4.0 if d < days[120] else 1.0) for p in prices), v) for d, *prices, v in market["AAA"].bars
-    ]
-    market["BRK.B"].splits[date(2020, 3, 2)] = 0.125
-    return market
-
-
 @pytest.fixture
 def server(calendar):
-    with MarketServer(made(calendar)) as running:
+    with MarketServer(small_market(calendar)) as running:
         yield running
 
 

@@ -7,10 +7,12 @@ today. `faults` is a list taken from the left, one for each request; when it is 
 import json
 import threading
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
 
 from kobe.core.clock import NEW_YORK, to_ns
 
@@ -190,11 +192,11 @@ class MarketServer:
 
     def _alpaca_bars(self, asked: dict[str, str], fault: str) -> bytes:
         symbol, adjusted = asked["symbols"], (asked.get("adjustment", "raw") == "split") ^ (fault == "lie")
-        first, last = asked["start"][:10], asked["end"][:10]
-        rows = self._rows(symbol, date.fromisoformat(first), date.fromisoformat(last), fault, adjusted=adjusted)
+        first, last = (datetime.fromisoformat(asked[k]).astimezone(NEW_YORK).date() for k in ("start", "end"))
+        rows = self._rows(symbol, first, last, fault, adjusted=adjusted)
         start = int(asked.get("page_token") or 0)
         part = rows[start : start + self.page]
-        bars = [{"t": f"{_midnight(d).astimezone(_UTC):%Y-%m-%dT%H:%M:%SZ}", "o": o, "h": h, "l": low, "c": c, "v": v}
+        bars = [{"t": f"{_midnight(d).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "o": o, "h": h, "l": low, "c": c, "v": v}
                 for d, o, h, low, c, v in part]  # fmt: skip
         token = str(start + self.page) if start + self.page < len(rows) else None
         return json.dumps({"bars": {symbol: bars} if bars else {}, "next_page_token": token}).encode()
@@ -247,9 +249,6 @@ class MarketServer:
         return json.dumps({"chart": {"result": [result], "error": None}}).encode()
 
 
-_UTC = __import__("datetime").UTC
-
-
 def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(0), NEW_YORK)
 
@@ -272,3 +271,24 @@ def _send(
         handler.send_header(name, value)
     handler.end_headers()
     handler.wfile.write(body)
+
+
+def small_market(calendar) -> dict[str, Listing]:
+    """SPY calm; AAA with a 4:1 split and a dividend before it; BRK.B with a 1:8 reverse split after the span."""
+    rng = np.random.default_rng(5)
+    days = calendar.between(date(2019, 1, 2), date(2020, 6, 30))
+    market = {}
+    for symbol in ("SPY", "AAA", "BRK.B"):
+        close = np.round(100 * np.exp(np.cumsum(rng.normal(0, 0.01, len(days)))), 2)
+        rows = [
+            (d, c - 0.1, c + 0.5, c - 0.6, c, 1e6 + k)
+            for k, (d, c) in enumerate(zip(days, close.tolist(), strict=True))
+        ]
+        market[symbol] = Listing(rows)
+    market["AAA"].splits[days[120]] = 4.0
+    market["AAA"].dividends[days[60]] = 0.48
+    market["AAA"].bars = [
+        (d, *(p * (4.0 if d < days[120] else 1.0) for p in prices), v) for d, *prices, v in market["AAA"].bars
+    ]
+    market["BRK.B"].splits[date(2020, 3, 2)] = 0.125
+    return market
