@@ -98,6 +98,10 @@ def run_promote(ctx: Context, *, dry_run: bool = False) -> Document:
         notes.append(f"base rate {base_id} becomes champion: it claims nothing but the strategies' own win rates")
         crowned = base_id
     lines = _judged(ctx, candidate_id, crowned or base_id)
+    banners = tuple(ctx.models.load(candidate_id)[1]["banners"])
+    scope = promote.scope(banners)
+    if scope == promote.PAPER:
+        notes.append(f"whatever is promoted is for paper only: {'; '.join(banners)}")
     if entries[candidate_id].state != "candidate":
         notes.append(f"{candidate_id} was already promoted")
     elif all(line.passed for line in lines):
@@ -109,7 +113,8 @@ def run_promote(ctx: Context, *, dry_run: bool = False) -> Document:
     if crowned and crowned != champion_id and not dry_run:
         ctx.models.promote(crowned, notes[-1])
         ctx.audit.append(
-            "promote", {"champion": crowned, "was": champion_id, "lines": jsonable([asdict(n) for n in lines])}
+            "promote",
+            {"champion": crowned, "was": champion_id, "scope": scope, "lines": jsonable([asdict(n) for n in lines])},
         )
     table = Table(
         columns=("condition", "value", "threshold", "verdict"),
@@ -119,11 +124,11 @@ def run_promote(ctx: Context, *, dry_run: bool = False) -> Document:
         schema="kobe.promote/1",
         title="Promotion" + (" (--dry-run, nothing changed)" if dry_run else ""),
         summary=tuple(notes),
-        banners=tuple(ctx.models.load(candidate_id)[1]["banners"]),
+        banners=banners,
         sections=(Section(title=f"Candidate {candidate_id} against {crowned or base_id}", table=table),),
         data={
             "candidate": candidate_id, "champion_before": champion_id, "champion": crowned, "notes": notes,
-            "lines": [asdict(n) for n in lines], "dry_run": dry_run,
+            "lines": [asdict(n) for n in lines], "dry_run": dry_run, "scope": scope,
         },
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Champion against challenger on the same later rows (DOMAIN 3.5). The usual gates are necessary, never enough."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,14 @@ def _daily_r(holdout: pl.DataFrame, mask: npt.NDArray[np.bool_]) -> Floats:
     r = holdout.get_column("r_net").to_numpy()
     daily: Floats = np.bincount(exits[mask] - first, weights=r[mask], minlength=last - first + 1).astype(np.float64)
     return daily
+
+
+PAPER, LIVE = "paper", "live"
+
+
+def scope(banners: Sequence[str]) -> str:
+    """Say where a model learned from such evidence may speak: any bias on record keeps it from live orders (D14)."""
+    return PAPER if banners else LIVE
 
 
 def judge(holdout: pl.DataFrame, challenger: MetaModel, report: dict[str, float], *, seed: int) -> list[Line]:
