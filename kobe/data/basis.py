@@ -43,8 +43,8 @@ class Basis:
     split: Floats
     paid: Floats
     skipped: npt.NDArray[np.int32]
-    equal: Ints
-    still: Ints
+    equal: npt.NDArray[np.int32]
+    still: npt.NDArray[np.int32]
     drop: Floats
 
     @classmethod
@@ -57,27 +57,21 @@ class Basis:
             scope: calendar and adjustment.
         """
         days = bars.get_column("date").to_physical().to_numpy()
-        code = bars.get_column("symbol").to_physical().to_numpy().astype(np.int64)
+        code = bars.get_column("symbol").to_physical().to_numpy()
         same = np.append(False, code[1:] == code[:-1])
-        column = {c: bars.get_column(c).to_numpy() for c in ("open", "high", "low", "close", "volume")}
-        close = column["close"]
+        drop = _volume_drop(bars.get_column("volume").to_numpy(), same)  # first: it needs the most room while it works
+        close, opened = bars.get_column("close").to_numpy(), bars.get_column("open").to_numpy()
+        flat = bars.get_column("high").to_numpy() == bars.get_column("low").to_numpy()
         prev = _before(close, same)
         split, dividend = _of_the_day(bars, code, days, events)
-        ratio = np.where(np.isnan(split), 1.0, split)
-        raw = close * _tape_factors(bars, days, same, events, scope.adjustment)
-        paid = (
-            np.full(len(close), np.nan) if scope.adjustment == "total-return" else dividend * ratio / _before(raw, same)
-        )
-        fix = ratio if scope.adjustment == "raw" else 1.0
+        fix = np.where(np.isnan(split), 1.0, split) if scope.adjustment == "raw" else 1.0
         number = _session_numbers(days, scope)
-        flat = column["high"] == column["low"]
         goes_on = same & (close == prev)
         return cls(
             starts=np.flatnonzero(~same), number=number, same=same, prev=prev, move=close * fix / prev,
-            gap=column["open"] * fix / prev, split=split, paid=paid,
-            skipped=np.where(same, number - np.roll(number, 1) - 1, 0).astype(np.int32),
-            equal=_run(goes_on), still=np.where(flat, _run(goes_on & flat & np.roll(flat, 1)), 0),
-            drop=_volume_drop(column["volume"], same),
+            gap=opened * fix / prev, split=split, paid=_paid(bars, days, same, split, dividend, events, scope),
+            skipped=np.where(same, number - np.roll(number, 1) - 1, 0).astype(np.int32), equal=_run(goes_on),
+            still=np.where(flat, _run(goes_on & flat & np.roll(flat, 1)), np.int32(0)), drop=drop,
         )  # fmt: skip
 
     def suspects(self, bars: pl.DataFrame) -> pl.DataFrame:
@@ -104,10 +98,21 @@ def _before(values: Floats, same: npt.NDArray[np.bool_]) -> Floats:
     return earlier
 
 
-def _run(goes_on: npt.NDArray[np.bool_]) -> Ints:
+def _run(goes_on: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
     """Return how many rows in a row, this one included, a condition has held; 1 where it does not."""
-    place = np.arange(len(goes_on))
-    return place - np.maximum.accumulate(np.where(goes_on, 0, place)) + 1
+    place = np.arange(len(goes_on), dtype=np.int32)
+    return place - np.maximum.accumulate(np.where(goes_on, np.int32(0), place)) + np.int32(1)
+
+
+def _paid(
+    bars: pl.DataFrame, days: npt.NDArray[np.int32], same: npt.NDArray[np.bool_], split: Floats, dividend: Floats,
+    events: pl.DataFrame, scope: Scope,
+) -> Floats:  # fmt: skip
+    """Return each day's dividend over the last close on the tape; total-return prices have no gap to look for."""
+    if scope.adjustment == "total-return" or np.isnan(dividend).all():
+        return np.broadcast_to(np.nan, len(days))
+    raw = bars.get_column("close").to_numpy() * _tape_factors(bars, days, same, events, scope.adjustment)
+    return dividend * np.where(np.isnan(split), 1.0, split) / _before(raw, same)
 
 
 def _session_numbers(days: npt.NDArray[np.int32], scope: Scope) -> npt.NDArray[np.int32]:
@@ -128,8 +133,7 @@ def _volume_drop(volume: Floats, same: npt.NDArray[np.bool_]) -> Floats:
     largest = np.maximum(eights[:-2], eights[2:])
     sums = np.concatenate(([0.0], np.cumsum(volume)))
     mean = (sums[LONG_BARS:-SHORT_BARS] - sums[:-reach]) / LONG_BARS
-    place = np.arange(len(same))
-    age = place - np.maximum.accumulate(np.where(same, 0, place))
+    age = _run(same) - 1
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = largest[LONG_BARS:] / mean
     drop[reach - 1 :] = np.where((age[reach - 1 :] >= reach) & (mean >= 1.0), ratio, np.nan)
@@ -137,16 +141,16 @@ def _volume_drop(volume: Floats, same: npt.NDArray[np.bool_]) -> Floats:
 
 
 def _of_the_day(
-    bars: pl.DataFrame, code: Ints, days: npt.NDArray[np.int32], events: pl.DataFrame
+    bars: pl.DataFrame, code: npt.NDArray[np.uint32], days: npt.NDArray[np.int32], events: pl.DataFrame
 ) -> tuple[Floats, Floats]:
     """Return the split ratio and the dividend of each bar's day, NaN without; several on a day are combined."""
-    split, dividend = np.full(len(days), np.nan), np.full(len(days), np.nan)
     kind = bars.schema["symbol"]
     names = kind.categories if isinstance(kind, pl.Enum) else pl.Series([], dtype=pl.String)
     told = events.filter(pl.col("symbol").is_in(names.implode()) & pl.col("kind").is_in(["split", "dividend"]))
     if len(told) == 0:
-        return split, dividend
-    key = (code << 32) + days
+        return np.broadcast_to(np.nan, len(days)), np.broadcast_to(np.nan, len(days))
+    split, dividend = np.full(len(days), np.nan), np.full(len(days), np.nan)
+    key = (code.astype(np.int64) << 32) + days
     theirs = told.get_column("symbol").cast(kind).to_physical().to_numpy().astype(np.int64) << 32
     wanted = theirs + told.get_column("date").to_physical().to_numpy()
     rows = np.minimum(np.searchsorted(key, wanted), len(key) - 1)

@@ -34,7 +34,8 @@ KIND_RULES = {
 }
 PLANTED = {
     "duplicate": ("duplicate",), "ohlc": ("ohlc_order",), "missing_session": ("missing_sessions",),
-    "flat_bar": ("flat_bar",), "zero_volume": ("zero_volume",), "split_like_gap": ("split_like_gap", "jump_without_event"),
+    "flat_bar": ("flat_bar",), "zero_volume": ("zero_volume",),
+    "split_like_gap": ("split_like_gap", "jump_without_event"),
 }  # fmt: skip
 
 
@@ -198,12 +199,13 @@ def defects(data: Path, work: Path) -> None:
     free = bars_of(data, "equities_daily_survivorship_free_2013_2018").with_columns(
         pl.col("symbol").str.replace("_", ".")
     )
-    rules = Scope(calendar=CALENDAR, adjustment="total-return")
-    screened = inspection.screen(free, rules)
-    gaps = inspection.findings(screened.good, actions.none(), rules).filter(pl.col("code") == "missing_sessions")
+    told = Scope(calendar=CALENDAR, adjustment="total-return")
+    screened = inspection.screen(free, told)
+    gaps = inspection.findings(screened.good, actions.none(), told).filter(pl.col("code") == "missing_sessions")
     missing = gaps.get_column("detail").str.extract(r"^(\d+)").cast(pl.Int64).sum()
+    names, silent = gaps.get_column("symbol").n_unique(), (free["volume"] == 0).sum()
     print(f"survivorship_free: set aside {inspection.counts(screened.aside)}, {missing:,} sessions missing in "
-          f"{gaps.get_column('symbol').n_unique()} symbols, {(free['volume'] == 0).sum()} zero-volume bars")  # fmt: skip
+          f"{names} symbols, {silent} zero-volume bars")  # fmt: skip
 
 
 def planted(bars: pl.DataFrame, events: pl.DataFrame, scope: Scope, count: int = 400) -> None:
@@ -214,11 +216,11 @@ def planted(bars: pl.DataFrame, events: pl.DataFrame, scope: Scope, count: int =
         rows = np.sort(rng.choice(np.arange(1000, len(bars) - 1000, 300), size=count, replace=False))
         spoiled, where = _spoiled(bars, rows, kind)
         screened = inspection.screen(spoiled, scope)
-        flagged = pl.concat([
-            screened.aside.filter(pl.col("reasons").str.contains("|".join(rules))).select(pl.col("symbol").cast(pl.String), "date"),
-            inspection.findings(screened.good, events, scope).filter(pl.col("code").is_in(list(rules))).join(
-                before, on=["symbol", "date", "code"], how="anti").select("symbol", "date"),
-        ]).unique()  # fmt: skip
+        aside = screened.aside.filter(pl.col("reasons").str.contains("|".join(rules)))
+        found = inspection.findings(screened.good, events, scope).filter(pl.col("code").is_in(list(rules)))
+        new = found.join(before, on=["symbol", "date", "code"], how="anti")
+        keys = [pl.col("symbol").cast(pl.String), "date"]
+        flagged = pl.concat([aside.select(keys), new.select(keys)]).unique()
         hit = where.join(flagged, on=["symbol", "date"], how="semi")
         true = flagged.join(where, on=["symbol", "date"], how="semi")
         print(f"{'planted in ' + MAIN:26}{kind:20}{len(where):7}{len(hit):7}{len(hit) / len(where):8.3f}"

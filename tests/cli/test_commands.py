@@ -169,12 +169,15 @@ def test_every_command_has_help_with_an_example():
     listing = subprocess.run([sys.executable, "-m", "kobe", "--help"], capture_output=True, text=True, check=True)
     names = [line.split()[0] for line in listing.stdout.split("Commands:")[1].splitlines() if line.strip()]
     groups = {
-        "data": ["import", "status"],
+        "data": ["import", "status", "check", "verify", "repair", "fetch", "probe"],
+        "universe": ["build", "import", "show", "bias"],
         "audit": ["verify"],
         "jobs": ["list", "run"],
         "config": ["show", "validate"],
     }
     commands = [[n] for n in names if n not in groups] + [[g, c] for g, cs in groups.items() for c in cs]
+    commands += [["data", "actions", c] for c in ("list", "import")]
+    commands += [["data", "quarantine", c] for c in ("list", "add", "release")]
     for words in commands:
         done = subprocess.run(
             [sys.executable, "-m", "kobe", *words, "--help"], capture_output=True, text=True, check=True

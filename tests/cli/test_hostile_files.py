@@ -312,7 +312,9 @@ def written(entry: Hostile, stage: Stage, clean: pl.DataFrame) -> Path:
     return entry.write(stage.inbox, clean)
 
 
-@pytest.mark.parametrize("empty", [False, True], ids=["trading", "empty"])
+@pytest.mark.parametrize(
+    "empty", [pytest.param(False, id="trading"), pytest.param(True, id="empty", marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("entry", BY_NAME)
 def test_a_hostile_file_meets_its_right_answer(entry, empty, clean, trading_home, stage, capfd):
     fill(stage, trading_home, empty=empty)
@@ -323,6 +325,7 @@ def test_a_hostile_file_meets_its_right_answer(entry, empty, clean, trading_home
     judge(entry, clean, stage, before, answer)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("entry", BY_NAME)
 def test_a_rehearsal_changes_nothing_and_speaks_plainly(entry, clean, trading_home, stage, capfd):
     fill(stage, trading_home, empty=False)

@@ -12,9 +12,9 @@ from kobe.backtest.costs import flat_costs
 from kobe.backtest.folds import Fold, folds
 from kobe.backtest.walk_forward import Choice, Trial, choose
 from kobe.core.panel import Panel
-from kobe.data.providers.synthetic import SyntheticSpec, synthetic_market
 from kobe.data.assemble import panel_from
 from kobe.data.manifest import Provenance
+from kobe.data.providers.synthetic import SyntheticSpec, synthetic_market
 from kobe.features.table import FeatureTable
 from kobe.strategies import STRATEGIES
 from kobe.strategies.spec import BaseParams, Strategy, params_hash

@@ -138,7 +138,8 @@ def _all_rows(basis: Basis, bars: pl.DataFrame) -> pl.DataFrame:
     names = ("same", "prev", "move", "gap", "split", "paid", "skipped", "equal", "still")
     columns = {f"_{name}": getattr(basis, name) for name in names}
     onset = pl.Series(basis.drop).fill_nan(None)
-    first = (onset < quality.FEED_SHARE) & ~((onset.shift(1) < quality.FEED_SHARE).fill_null(value=False) & pl.Series(basis.same))
+    below = (onset < quality.FEED_SHARE).fill_null(value=False)
+    first = below & ~(below.shift(1, fill_value=False) & pl.Series(basis.same))
     drop = pl.select(pl.when(first).then(onset)).to_series()
     told = bars.with_columns([pl.Series(n, v) for n, v in columns.items()], _drop=drop)
     return told.with_columns(pl.col("_prev", "_move", "_gap", "_split", "_paid").fill_nan(None))
