@@ -177,6 +177,7 @@ def test_every_command_has_help_with_an_example():
     }
     commands = [[n] for n in names if n not in groups] + [[g, c] for g, cs in groups.items() for c in cs]
     commands += [["data", "actions", c] for c in ("list", "import")]
+    commands += [["data", "intraday", c] for c in ("import", "gaps", "resample")]
     commands += [["data", "quarantine", c] for c in ("list", "add", "release")]
     for words in commands:
         done = subprocess.run(

@@ -17,7 +17,9 @@ actions_app = typer.Typer(
     no_args_is_help=True, help="Splits, dividends, new tickers, delistings.", rich_markup_mode=None
 )
 quarantine_app = typer.Typer(no_args_is_help=True, help="Symbols on hold.", rich_markup_mode=None)
+intraday_app = typer.Typer(no_args_is_help=True, help="Bars shorter than a day.", rich_markup_mode=None)
 app.add_typer(actions_app, name="actions")
+app.add_typer(intraday_app, name="intraday")
 app.add_typer(quarantine_app, name="quarantine")
 
 Symbol = Annotated[str, typer.Argument(help="Ticker, such as AAPL.")]
@@ -271,5 +273,69 @@ def probe(
         from kobe.app.fetch_bars import run_probe
 
         return run_probe(ctx, provider, symbol)
+
+    execute(use_case, json=json)
+
+
+Interval = Annotated[str, typer.Option(help="15m, 1h, 4h or 1d.")]
+
+
+@intraday_app.command("import")
+def intraday_import(
+    file: Annotated[Path, typer.Argument(help="Parquet: ts (UTC bar open), symbol, open, high, low, close, volume.")],
+    interval: Interval = "1h",
+    market: Annotated[str, typer.Option(help="us: New York sessions; always: around the clock, in UTC.")] = "us",
+    grid: Annotated[str, typer.Option(help="open: counted from the opening; clock: full hours.")] = "open",
+    source: Annotated[str | None, typer.Option(help="Name of the source; default: the file's name.")] = None,
+    feed: Annotated[str, typer.Option(help="Which tape the volume counts.")] = "consolidated",
+    json: Json = False,
+) -> None:
+    """Bring intraday bars into their own store and list what is missing.
+
+    Example: kobe data intraday import crypto.parquet --interval 1h --market always --grid clock
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.intraday import IntradayImport, run_intraday_import
+
+        request = IntradayImport(
+            file=file, interval=interval, market=market, grid=grid, source=source or file.stem, feed=feed
+        )
+        return run_intraday_import(ctx, request)
+
+    execute(use_case, json=json)
+
+
+@intraday_app.command("gaps")
+def intraday_gaps(interval: Interval = "1h", json: Json = False) -> None:
+    """List the expected bars that are missing between each symbol's first and last.
+
+    Example: kobe data intraday gaps --interval 15m
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.intraday import run_intraday_gaps
+
+        return run_intraday_gaps(ctx, interval)
+
+    execute(use_case, json=json)
+
+
+@intraday_app.command("resample")
+def intraday_resample(
+    symbol: Symbol,
+    to: Annotated[str, typer.Option(help="1h, 4h or 1d.")] = "1d",
+    interval: Interval = "1h",
+    json: Json = False,
+) -> None:
+    """Add one symbol's bars up to longer ones; each shows when it is known and how much of it was there.
+
+    Example: kobe data intraday resample BTCUSDT --interval 1h --to 4h --json
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.intraday import run_intraday_resample
+
+        return run_intraday_resample(ctx, interval, to, symbol.upper())
 
     execute(use_case, json=json)
