@@ -23,6 +23,7 @@ h1 { font-size:1.5rem; margin:.2rem 0 .6rem; } h2 { font-size:1.1rem; margin:2re
 .scroll { overflow-x:auto; } table { border-collapse:collapse; width:100%; font-variant-numeric:tabular-nums;
   font-size:.86rem; }
 th, td { padding:.3rem .6rem; border-bottom:1px solid var(--line); text-align:right; white-space:nowrap; }
+td.words { white-space:normal; text-align:left; min-width:16rem; }
 th { color:var(--soft); font-weight:600; } th:first-child, td:first-child { text-align:left; }
 svg { width:100%; height:auto; display:block; } svg text { fill:var(--soft); font:12px system-ui, sans-serif; }
 .grid { stroke:var(--line); } .axis { stroke:var(--soft); } .s0 { stroke:var(--a); } .s1 { stroke:var(--b); }
@@ -40,7 +41,7 @@ footer { margin-top:3rem; color:var(--soft); font-size:.8rem; }
 {% if section.picture %}{{ section.picture | safe }}{% endif %}
 {% if section.table %}<div class="scroll"><table>
 <thead><tr>{% for c in section.table.columns %}<th scope="col">{{ c }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in section.table.rows %}<tr>{% for c in row %}<td>{{ shown(c) }}</td>{% endfor %}</tr>
+<tbody>{% for row in section.table.rows %}<tr>{% for c in row %}<td{{ words(c) }}>{{ shown(c) }}</td>{% endfor %}</tr>
 {% endfor %}</tbody>
 </table></div>{% endif %}
 </section>{% endfor %}
@@ -55,4 +56,11 @@ def render(document: Document) -> str:
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE).render(doc=document, shown=shown)
+    return environment.from_string(TEMPLATE).render(doc=document, shown=shown, words=_words)
+
+
+def _words(value: object) -> str:
+    """Let sentences wrap inside a table; numbers and names stay on one line."""
+    from markupsafe import Markup
+
+    return Markup(' class="words"') if isinstance(value, str) and value.count(" ") > 1 else Markup("")
