@@ -19,7 +19,7 @@ test: ## set up, then run the tests (under ten minutes)
 	@$(DEV) python -m pytest -n 2 -m "not long"
 
 crash: ## the long suites: kills, simulations
-	@$(DEV) python -m pytest -m long
+	@$(DEV) python -m pytest -n 2 -m long
 
 lint: ## ruff: every rule, and the format
 	@$(DEV) ruff check .

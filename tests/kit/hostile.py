@@ -944,7 +944,7 @@ SERIES: tuple[Hostile, ...] = (
             "missing_sessions", lambda c: _without(c, _span(c, 3)), outcome="accepted",
             absent=lambda c: _span(c, 3), altered=()),
     _series("no_volume_at_all", "All volumes are zero, as for an index.", "the liquidity gates refuse it by "
-            "themselves; it must be told", "zero_volume feed_volume stale_run",
+            "themselves; it must be told", "zero_volume feed_volume stale_run overlap_mismatch",
             lambda c: _with_prices(c, _EVERY, 1.0, 0.0), outcome="accepted", or_else=("held",)),
     _series("one_bar_without_volume", "One bar has no volume.", "real stocks have such days; it must be told",
             "zero_volume", lambda c: _with_row(c, volume="0"), outcome="accepted"),
