@@ -4,6 +4,7 @@ An empty frame is an error until proved otherwise: yfinance returns one for an u
 and for a broken page alike.
 """
 
+import logging
 import warnings
 from datetime import date, timedelta
 from typing import Any
@@ -16,6 +17,18 @@ from kobe.data.providers.kit import ProviderKit, actions_frame, bars_frame, deli
 KNOWN_GOOD = "SPY"
 
 
+class _Heard(logging.Handler):
+    """Keeps the last word of the library, which it logs instead of raising."""
+
+    last = "nothing"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remember it."""
+        word = record.getMessage().partition("\n")[0]
+        if "possibly delisted" not in word:  # its guess at every failure
+            self.last = word[:140]
+
+
 class Yahoo:
     """Its prices carry all splits until today; raw ones are had back by the splits it tells."""
 
@@ -24,7 +37,7 @@ class Yahoo:
 
     def __init__(self, kit: ProviderKit) -> None:
         """Take the request limit and a folder for the library's cache."""
-        self._kit, self._clock = kit, kit.clock
+        self._kit, self._clock, self._heard = kit, kit.clock, _Heard()
         self._http = kit.client(
             self.name, "https://query2.finance.yahoo.com", kit.bucket(self.name, capacity=10, per_s=1.0), {}
         )
@@ -54,6 +67,8 @@ class Yahoo:
 
         self._kit.cache.mkdir(parents=True, exist_ok=True)
         yf.set_tz_cache_location(str(self._kit.cache))
+        logger = logging.getLogger("yfinance")
+        logger.handlers, logger.propagate = [self._heard], False
         kept: dict[str, Any] = {}
         until = new_york_date(self._clock.now()) + timedelta(days=1)
 
@@ -112,8 +127,10 @@ class Yahoo:
         """
         if symbol == KNOWN_GOOD or len(self._history(KNOWN_GOOD, first)) == 0:
             raise ExternalError(
-                "the provider answers with nothing at all", seen=f"yahoo: {KNOWN_GOOD} is empty too",
-                next_command="run it again later", retryable=True,
+                "the provider answers with nothing at all",
+                seen=f"yahoo: {KNOWN_GOOD} is empty too; heard: {self._heard.last}",
+                next_command="run it again later",
+                retryable=True,
             )  # fmt: skip
         frame = self._history(symbol, first)
         if len(frame) == 0:
