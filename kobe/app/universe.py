@@ -143,8 +143,11 @@ def _shown(made: universe.Universe, day: date | None) -> Document:
 
 
 def _span(membership: pl.DataFrame) -> tuple[str, str]:
-    text = membership.select(pl.col("start").min().cast(pl.String), pl.col("end").max().cast(pl.String)).row(0)
-    return text[0] or "never", text[1] or "open"
+    """Return the first start and the last end of a membership; `open` while anybody still belongs."""
+    first, last, goes_on = membership.select(
+        pl.col("start").min().cast(pl.String), pl.col("end").max().cast(pl.String), open=pl.col("end").is_null().any()
+    ).row(0)
+    return first or "never", "open" if goes_on else last or "open"
 
 
 def run_bias(ctx: Context, name: str) -> Document:
