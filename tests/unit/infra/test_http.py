@@ -56,8 +56,11 @@ def test_passing_faults_are_asked_again_at_most_four_times_in_all(server, status
     assert SECRET not in str(told.value)
 
 
-@pytest.mark.parametrize(("status", "error"), [(401, ConfigError), (403, ConfigError), (404, MissingDataError),
-                                               (400, SchemaError), (418, SchemaError), (301, SchemaError)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(401, ConfigError), (403, ConfigError), (404, MissingDataError), (400, ExternalError), (418, ExternalError),
+     (301, SchemaError)],
+)  # fmt: skip
 def test_answers_that_will_not_change_are_not_asked_again(server, status, error):
     server.expect_request("/x").respond_with_data(b"no", status=status, headers={"Location": "http://127.0.0.1:9/"})
     asked, _ = client(server)
@@ -95,9 +98,50 @@ def test_nobody_there_is_out_of_reach(server):
 
 def test_another_host_is_never_asked(server):
     asked, _ = client(server)
-    with pytest.raises(SchemaError, match="another host"):
-        asked.get("http://127.0.0.1:9/next?page=2")
+    here = server.url_for("").rstrip("/")
+    for there in ("http://127.0.0.1:9/next?page=2", here.replace("http://", "http://me:key@") + "/x",
+                  here + "@127.0.0.1:9/x", here.replace("http:", "https:") + "/x"):  # fmt: skip
+        with pytest.raises(SchemaError, match=r"another host|no address") as told:
+            asked.get(there)
+        assert "key" not in str(told.value)
     assert server.log == []
+
+
+def test_an_address_that_is_none_is_the_settings_fault(server):
+    for base in ("nonsense", "ftp://127.0.0.1", "http://"):
+        asked, _ = client(server, base_url=base)
+        with pytest.raises(ConfigError, match="address"):
+            asked.get("/x")
+
+
+def test_a_key_in_the_address_is_in_no_error(server):
+    asked, _ = client(server, base_url=server.url_for("").rstrip("/").replace("http://", "http://user:s3cret@"))
+    server.expect_request("/x").respond_with_data(b"no", status=404)
+    with pytest.raises(MissingDataError) as told:
+        asked.get("/x", {"apiKey": "s3cret"})
+    assert "s3cret" not in str(told.value) + repr(asked)
+
+
+def test_an_answer_without_end_is_not_read_to_its_end(server):
+    server.expect_request("/x").respond_with_data(b"x" * 5000)
+    asked, _ = client(server, max_body_bytes=4999)
+    with pytest.raises(SchemaError, match="too large"):
+        asked.get("/x")
+    assert len(client(server, max_body_bytes=5000)[0].get("/x")) == 5000
+
+
+def test_an_answer_that_trickles_is_given_up_and_asked_for_again(server):
+    server.expect_request("/x").respond_with_data(b"slow")
+
+    class Leaping(SteppingClock):
+        def now(self):
+            self.instant += timedelta(seconds=121)
+            return self.instant
+
+    asked, _ = client(server, clock=Leaping(NOW), sleep=lambda _: None)
+    with pytest.raises(ExternalError, match="trickles"):
+        asked.get("/x")
+    assert len(server.log) == 4
 
 
 def test_every_request_passes_the_limit_first(server):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kobe.core.clock import SteppingClock
-from kobe.core.errors import ExternalError
+from kobe.core.errors import ConfigError, ExternalError
 from kobe.infra.token_bucket import TokenBucket
 
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -44,12 +44,40 @@ def test_no_token_in_time_is_out_of_reach_for_now(tmp_path):
     one.take(timeout_s=13.0)
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b'{"tokens": "many", "since": 0}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b'{"tokens": "many", "since": 0}',
+        b"\xff\xfe",
+        b'{"tokens": NaN, "since": 0}',
+        b'{"tokens": 1e400, "since": 0}',
+        b"[" * 100_000,
+    ],
+)
 def test_a_damaged_file_grants_nothing_and_mends_itself(tmp_path, content):
     clock = SteppingClock(START)
     (tmp_path / "service.bucket.json").write_bytes(content)
     bucket(tmp_path, clock).take()
     assert (clock.now() - START).total_seconds() == pytest.approx(12.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("../x", {}),
+        ("", {}),
+        ("a/b", {}),
+        ("s", {"capacity": 0}),
+        ("s", {"per_s": 0.0}),
+        ("s", {"per_s": float("nan")}),
+    ],
+)
+def test_a_limit_that_could_leave_its_folder_or_never_let_anything_through_is_refused(tmp_path, name, changes):
+    given_ = {"capacity": 1, "per_s": 1.0, "clock": SteppingClock(START), "sleep": lambda _: None, **changes}
+    with pytest.raises(ConfigError):
+        TokenBucket(tmp_path, name, **given_)
 
 
 @settings(max_examples=60, deadline=None)
