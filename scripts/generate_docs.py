@@ -9,7 +9,10 @@ os.environ["TERM"] = "dumb"
 os.environ.pop("KOBE_HOME", None)
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUPS = ("data", "audit", "jobs", "config")
+GROUPS = (
+    "data", "data actions", "data intraday", "data quarantine", "data vix", "universe", "earnings", "news", "audit",
+    "jobs", "config",
+)  # fmt: skip
 
 
 def help_of(words: list[str]) -> str:
@@ -42,11 +45,16 @@ def cli_page() -> str:
         "| code | meaning |\n| --- | --- |",
     ]
     parts[-1] += "".join(f"\n| {int(code)} | {text} |" for code, text in EXIT_MEANINGS.items())
-    for name in commands_of(help_of([])):
-        inner = commands_of(help_of([name])) if name in GROUPS else []
-        every = [[name, i] for i in inner] or [[name]]
-        parts += [f"## kobe {' '.join(words)}\n\n```text\n{help_of(words)}\n```" for words in every]
+    every = [words for name in commands_of(help_of([])) for words in _leaves([name])]
+    parts += [f"## kobe {' '.join(words)}\n\n```text\n{help_of(words)}\n```" for words in every]
     return "\n\n".join(parts) + "\n"
+
+
+def _leaves(words: list[str]) -> list[list[str]]:
+    """Return the commands of a group, those of its groups included; of a command, itself."""
+    if " ".join(words) not in GROUPS:
+        return [words]
+    return [leaf for name in commands_of(help_of(words)) for leaf in _leaves([*words, name])]
 
 
 def gates_page() -> str:

@@ -154,7 +154,13 @@ class Context:
         """Return the backtest's assumptions of the settings."""
         a = self.settings.account
         terms = Terms(a.cash_usd, a.risk_fraction, a.name_cap, a.max_positions, a.max_adv_share)
-        return Assumptions(costs=self.costs, delisting_haircut=a.delisting_haircut, terms=terms)
+        from kobe.app.earnings import entry_filter
+
+        held_back = entry_filter(self)
+        return Assumptions(
+            costs=self.costs, delisting_haircut=a.delisting_haircut, terms=terms,
+            entry_filter=held_back.allowed if held_back else None,
+        )  # fmt: skip
 
     def strategy_params(self) -> dict[str, BaseParams]:
         """Return the configured base parameters by strategy."""

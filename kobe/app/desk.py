@@ -5,11 +5,15 @@ from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
 
+import numpy as np
+
 from kobe.app.context import Context
+from kobe.app.earnings import entry_filter
 from kobe.core.ids import digest
 from kobe.core.panel import Panel
 from kobe.core.ports import Quote
 from kobe.core.types import ClearedOrder, Mode, Order, OrderRequest, Position, TradePlan, Verdict
+from kobe.data.earnings import UNKNOWN
 from kobe.execution import book
 from kobe.execution.oms import Oms
 from kobe.features.table import FeatureTable
@@ -73,6 +77,7 @@ def gather(ctx: Context, oms: Oms, request: OrderRequest, quote: Quote | None, p
         mode=current_mode(ctx)[0],
         quote=quote,
         tradable=tradable,
+        clear_of_earnings=clear_of_earnings(ctx, past, request.symbol),
         raw_close=raw_close,
         adv_usd=adv,
         day_used_usd=book.day_used_usd(oms.intents(), now),
@@ -97,6 +102,17 @@ def _standing(past: Panel, symbol: str) -> tuple[bool | None, Decimal | None, fl
     raw = float(alone.close[row] * alone.raw_factor[row])
     adv = float(FeatureTable(alone).column("adv_usd", 20)[row])
     return bool(alone.tradable[row]), Decimal(str(round(raw, 6))), adv
+
+
+def clear_of_earnings(ctx: Context, past: Panel, symbol: str) -> bool | None:
+    """Whether the filter lets an entry after the symbol's last bar through; None where it cannot know."""
+    chosen = entry_filter(ctx)
+    if chosen is None:
+        return True
+    if symbol not in past.symbols:
+        return None
+    state = chosen.states(past, np.array([past.offsets[past.position(symbol) + 1] - 1]))[0]
+    return None if state == UNKNOWN and not chosen.passes(state) else chosen.passes(state)
 
 
 def judge(ctx: Context, oms: Oms, request: OrderRequest, quote: Quote | None, past: Panel) -> tuple[Verdict, ...]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from kobe.app import split_files
+from kobe.app import earnings, news, split_files
 from kobe.app.context import Context
 from kobe.core.ids import canonical_json, digest
+from kobe.data.earnings import BLOCKED, UNKNOWN
 from kobe.decisions import picks, scan
 from kobe.learning.model import MetaModel
 from kobe.reports.document import Document, Section, Table, jsonable
@@ -17,6 +18,7 @@ from kobe.strategies import STRATEGIES
 from kobe.strategies.spec import BaseParams
 
 PICKS, TRADE = "daily_picks", "trade_of_day"
+EARNINGS_NEAR, EARNINGS_UNKNOWN = "earnings_near", "earnings_unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +58,34 @@ def compute(ctx: Context, session: date, top: int | None = None) -> scan.Scan:
         count=top or ctx.settings.scan.top,
         ensure_top=ctx.settings.scan.ensure_top,
         market_symbol=ctx.settings.market.symbol,
+        held_back=_held_back(ctx),
     )
+
+
+def _held_back(ctx: Context) -> scan.HeldBack | None:
+    """Return what tells which entries are too near to earnings, or None where the filter is off."""
+    chosen = earnings.entry_filter(ctx)
+    if chosen is None:
+        return None
+    codes = {BLOCKED: EARNINGS_NEAR, UNKNOWN: EARNINGS_UNKNOWN}
+    return lambda past, rows: [None if chosen.passes(s) else codes[s] for s in chosen.states(past, rows)]
 
 
 def run_scan(ctx: Context, request: ScanRequest) -> Document:
     """Scan a session, write `daily_picks` and `trade_of_day`, and record the decision."""
     session = request.session or ctx.calendar.last_complete(ctx.clock.now())
     found = compute(ctx, session, request.top)
-    rows, chosen = picks.pick_rows(found), picks.trade_of_day_row(found)
+    rows, chosen = _with_tone(ctx, found), picks.trade_of_day_row(found)
     if not request.dry_run:
         _record(ctx, found, rows, chosen)
     return _document(ctx, found, rows, chosen)
+
+
+def _with_tone(ctx: Context, found: scan.Scan) -> list[dict[str, Any]]:
+    """Return the picks with the tone of their headlines beside them; it is shown and moves nothing (DOMAIN D20)."""
+    tones = news.tone_at(ctx, [c.signal.symbol for c in found.picks], found.session) if found.picks else {}
+    return [row | dict(zip(("sentiment", "headlines"), tones.get(row["symbol"], (None, 0)), strict=True))
+            for row in picks.pick_rows(found)]  # fmt: skip
 
 
 def _record(ctx: Context, found: scan.Scan, rows: list[dict[str, Any]], chosen: dict[str, Any]) -> None:

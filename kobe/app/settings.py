@@ -53,6 +53,16 @@ class DataSettings(Section):
     base_urls: dict[str, str] = {}
 
 
+class EarningsSettings(Section):
+    """Whether entries keep away from earnings announcements."""
+
+    enabled: bool = False
+    before_sessions: int = Field(default=1, ge=0, le=10)
+    after_sessions: int = Field(default=1, ge=0, le=10)
+    unknown: Literal["refuse", "pass"] = "refuse"
+    trusted: tuple[Literal["announcement", "filing_seen"], ...] = ("announcement",)
+
+
 class WalkForwardSettings(Section):
     """Windows in sessions, and how parameters are chosen inside training."""
 
@@ -128,6 +138,7 @@ class Settings(Section):
     market: MarketSettings = MarketSettings()
     data: DataSettings = DataSettings()
     strategies: dict[str, dict[str, Any]] = Field(default={"ibs_rsi": {}, "turtle_soup": {}})
+    earnings: EarningsSettings = EarningsSettings()
     walk_forward: WalkForwardSettings = WalkForwardSettings()
     account: AccountSettings = AccountSettings()
     costs: CostSettings = CostSettings()

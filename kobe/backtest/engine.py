@@ -1,5 +1,6 @@
 """Signals in, trades and an equity curve out: the one path from a `SignalTable` to money."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +24,8 @@ class Assumptions:
         delisting_haircut: fraction of the last price lost when a held symbol stops trading and no event tells how
             (DOMAIN 2.6: -30% on NYSE, Shumway 1997); daily bars alone do not tell a take-over from a failure.
         terms: the research account.
+        entry_filter: marks the signal rows whose entry the account may take (such as: no earnings near), from what
+            was known at their close; None: all. Signals it holds back keep their simulated outcome.
     """
 
     costs: CostModel
@@ -34,6 +37,7 @@ class Assumptions:
             cash_usd=100_000.0, risk_fraction=0.01, name_cap=0.10, max_positions=10, max_adv_share=0.01
         )
     )
+    entry_filter: Callable[[Panel, Ints], npt.NDArray[np.bool_]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +198,10 @@ def run_portfolio(
     Ties are broken by liquidity, then by symbol, so that the order of the input changes nothing.
     """
     w = outcomes.walked
-    entered = np.flatnonzero(w.entry_row >= 0)
+    wanted = w.entry_row >= 0
+    if assumptions.entry_filter is not None:
+        wanted = wanted & assumptions.entry_filter(panel, outcomes.row)
+    entered = np.flatnonzero(wanted)
     o = outcomes.take(entered)
     w = o.walked
     order = np.lexsort((o.symbol, -o.adv_usd, -o.score, panel.session[w.entry_row]))

@@ -1,13 +1,14 @@
 """The scan of one session: the strategies' last row, scored, ranked, and the trade of the day or why there is none."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from kobe.core.errors import StaleDataError
 from kobe.core.panel import Panel
@@ -24,6 +25,7 @@ from kobe.strategies import STRATEGIES
 from kobe.strategies.spec import BaseParams
 
 UNAFFORDABLE, NO_PROBABILITY = "unaffordable_at_order_cap", "no_model"
+HeldBack = Callable[[Panel, npt.NDArray[np.int64]], list[str | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,7 @@ def run(
     count: int = 3,
     ensure_top: bool = True,
     market_symbol: str = "SPY",
+    held_back: HeldBack | None = None,
 ) -> Scan:
     """Scan a session; bars after it are cut off before anything is computed.
 
@@ -78,6 +81,8 @@ def run(
         count: how many picks.
         ensure_top: fill the picks from the other strategy when one is short; never lowers the gate.
         market_symbol: whose bars describe the market.
+        held_back: gives, for signal rows, why an entry is refused although the signal stands, or None; asked of the
+            cut panel.
 
     Raises:
         StaleDataError: the store's last bar is older than the session.
@@ -94,14 +99,23 @@ def run(
         )
     features = FeatureTable(past, market_symbol)
     candidates = [c for name in params for c in _candidates(past, features, number, name, params[name], model, limits)]
+    if held_back is not None:
+        candidates = _without(past, number, candidates, held_back)
     order = rank.ranked(candidates)
     picks = rank.top(order, count, fill=ensure_top)
-    chosen, reason = trade_of_day(picks, len(candidates), has_model=model is not None)
+    chosen, reason = trade_of_day(picks, candidates, has_model=model is not None)
     return Scan(
         session=session, valid_session=panel.calendar.next(session), candidates=tuple(candidates), ranked=tuple(order),
         picks=tuple(picks), trade_of_day=chosen, reason=reason, funnel=_funnel(past, number, candidates),
         model_id=model[0] if model else None, data_digest=past.digest, banners=past.banners,
     )  # fmt: skip
+
+
+def _without(past: Panel, number: int, candidates: list[Candidate], held_back: HeldBack) -> list[Candidate]:
+    """Mark the candidates whose entry is refused; a code given earlier stays."""
+    rows = {past.symbols[past.symbol_of_row[row]]: row for row in past.rows_at(number)}
+    why = held_back(past, np.array([rows[c.signal.symbol] for c in candidates], dtype=np.int64))
+    return [replace(c, rejection=c.rejection or code) for c, code in zip(candidates, why, strict=True)]
 
 
 def _candidates(
@@ -153,12 +167,16 @@ def _candidate(
     )
 
 
-def trade_of_day(picks: list[Candidate], signals: int, *, has_model: bool) -> tuple[Candidate | None, str]:
+def trade_of_day(
+    picks: list[Candidate], candidates: Sequence[Candidate], *, has_model: bool
+) -> tuple[Candidate | None, str]:
     """Return the pick with the highest probability at or above its gate, and why; or None and why not."""
-    if not signals:
+    if not candidates:
         return None, "no_signal: no strategy fired"
     if not picks:
-        return None, f"{UNAFFORDABLE}: every signal costs more than the order cap"
+        counts = Counter(str(c.rejection) for c in candidates)
+        told = ", ".join(f"{n} {code}" for code, n in sorted(counts.items()))
+        return None, f"{counts.most_common(1)[0][0]}: every signal is refused ({told})"
     if not has_model:
         return None, f"{NO_PROBABILITY}: no model was promoted on evidence up to this session"
     passing = [c for c in picks if c.probability is not None and c.probability >= c.gate]

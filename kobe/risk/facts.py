@@ -34,6 +34,8 @@ class GateFacts:
         mode: what the system may do.
         quote: current quote, None when there is none.
         tradable: whether the symbol is in the universe and on no hold as of its last complete session.
+        clear_of_earnings: whether no announcement is near, as far as known at the last close; True where the filter is
+            off.
         raw_close: last complete session's raw close.
         adv_usd: average dollar volume over 20 completed sessions.
         day_used_usd: opening notional spent and reserved today.
@@ -51,6 +53,7 @@ class GateFacts:
     mode: Mode
     quote: Quote | None
     tradable: bool | None
+    clear_of_earnings: bool | None
     raw_close: Decimal | None
     adv_usd: float | None
     day_used_usd: Decimal | None

@@ -1,27 +1,11 @@
 """The command line as a person and as a program meets it: exit codes, JSON, one-line errors, never a traceback."""
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-
-def kobe(home: Path, *words: str, env: dict | None = None) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "kobe", "--home", str(home), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})})
-
-
-def one_line(done: subprocess.CompletedProcess, code: int, *words: str) -> None:
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-    assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1, done.stderr
-    for word in words:
-        assert word in lines[0]
+from kit.command import kobe, one_line
 
 
 def test_an_empty_home_says_what_to_do_next(tmp_path):
@@ -164,23 +148,9 @@ def test_run_simulate_plays_sessions_and_run_once_does_what_is_due(home):
     assert [j[0] for j in json.loads(once.stdout)["jobs"]] == ["reconcile-open", "exits-open", "scan", "submit"]
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_every_command_has_help_with_an_example():
-    listing = subprocess.run([sys.executable, "-m", "kobe", "--help"], capture_output=True, text=True, check=True)
-    names = [line.split()[0] for line in listing.stdout.split("Commands:")[1].splitlines() if line.strip()]
-    groups = {
-        "data": ["import", "status", "check", "verify", "repair", "fetch", "probe"],
-        "universe": ["build", "import", "show", "bias"],
-        "audit": ["verify"],
-        "jobs": ["list", "run"],
-        "config": ["show", "validate"],
-    }
-    commands = [[n] for n in names if n not in groups] + [[g, c] for g, cs in groups.items() for c in cs]
-    commands += [["data", "actions", c] for c in ("list", "import")]
-    commands += [["data", "intraday", c] for c in ("import", "gaps", "resample")]
-    commands += [["data", "quarantine", c] for c in ("list", "add", "release")]
-    for words in commands:
-        done = subprocess.run(
-            [sys.executable, "-m", "kobe", *words, "--help"], capture_output=True, text=True, check=True
-        )
-        assert "Example: kobe" in done.stdout, words
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")  # test_docs proves it fresh
+    sections = dict(part.split("\n", 1) for part in page.split("## kobe ")[1:])
+    assert len(sections) > 45
+    assert [name for name, text in sections.items() if f"Example: kobe {name}" not in text] == []
+    assert [name for name, text in sections.items() if "COMMAND [ARGS]" in text] == [], "a group whose commands miss"

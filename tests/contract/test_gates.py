@@ -25,8 +25,8 @@ def quote(bid="10.00", ask="10.02", size=100, age=0.0) -> Quote:
 
 FACTS = GateFacts(
     now=NOW, opens_at=OPEN, closes_at=CLOSE, kill_reason=None, mode=Mode.NORMAL, quote=quote(), tradable=True,
-    raw_close=D(10), adv_usd=5e6, day_used_usd=D(0), open_positions=0, symbol_held=False, already_ordered=False,
-    cash_usd=D(1000), account_blocked=False,
+    clear_of_earnings=True, raw_close=D(10), adv_usd=5e6, day_used_usd=D(0), open_positions=0, symbol_held=False,
+    already_ordered=False, cash_usd=D(1000), account_blocked=False,
 )  # fmt: skip
 LIMITS = Limits()
 
@@ -49,6 +49,7 @@ BOUNDARIES = [
     ("hours", {"now": OPEN + timedelta(minutes=5)}, {"now": OPEN + timedelta(seconds=299)}, "outside_hours"),
     ("hours", {"now": CLOSE - timedelta(minutes=2)}, {"now": CLOSE - timedelta(seconds=119)}, "outside_hours"),
     ("tradable", {"tradable": True}, {"tradable": False}, "not_tradable"),
+    ("earnings", {"clear_of_earnings": True}, {"clear_of_earnings": False}, "earnings_near"),
     ("price", {"raw_close": D("5.00")}, {"raw_close": D("4.99")}, "price_too_low"),
     ("adv", {"adv_usd": 5e6}, {"adv_usd": 4_999_999.99}, "adv_too_low"),
     ("quote", {"quote": quote(age=15.0)}, {"quote": quote(age=15.1)}, "bad_quote"),
@@ -89,9 +90,10 @@ def test_the_spread_is_measured_against_the_middle():
 
 
 NULLABLE = {
-    "opens_at": "hours", "closes_at": "hours", "quote": "quote", "tradable": "tradable", "raw_close": "price",
-    "adv_usd": "adv", "day_used_usd": "day_budget", "open_positions": "max_positions", "symbol_held": "symbol_held",
-    "already_ordered": "duplicate", "cash_usd": "account", "account_blocked": "account",
+    "opens_at": "hours", "closes_at": "hours", "quote": "quote", "tradable": "tradable",
+    "clear_of_earnings": "earnings", "raw_close": "price", "adv_usd": "adv", "day_used_usd": "day_budget",
+    "open_positions": "max_positions", "symbol_held": "symbol_held", "already_ordered": "duplicate",
+    "cash_usd": "account", "account_blocked": "account",
 }  # fmt: skip
 
 

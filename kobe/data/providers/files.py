@@ -40,6 +40,23 @@ def read_bars(path: Path, mapping: Mapping[str, str]) -> pl.DataFrame:
     return _one(path, mapping, None)
 
 
+def read_table(path: Path) -> pl.DataFrame:
+    """Read a CSV or Parquet file as it is: types are guessed for CSV, nothing is renamed.
+
+    Raises:
+        MissingDataError: there is no such file.
+        SchemaError: it cannot be read.
+    """
+    if not path.is_file():
+        raise MissingDataError("no such file", seen=path, expected="a .parquet or .csv file")
+    if path.suffix.lower() == ".parquet":
+        return _read(path)
+    try:
+        return pl.read_csv(_unpacked(path), try_parse_dates=True, infer_schema_length=None, glob=False)
+    except (pl.exceptions.PolarsError, OSError, EOFError) as error:
+        raise SchemaError(f"{path.name} cannot be read", seen=_first_line(error)) from error
+
+
 def _one(path: Path, mapping: Mapping[str, str], symbol: str | None) -> pl.DataFrame:
     frame = _renamed(_read(path), mapping, path.name)
     if symbol is not None and "symbol" not in frame.columns:

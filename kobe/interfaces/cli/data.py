@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kobe.interfaces.cli import reference
 from kobe.interfaces.cli.shell import DryRun, Json, execute, parse_day
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ quarantine_app = typer.Typer(no_args_is_help=True, help="Symbols on hold.", rich
 intraday_app = typer.Typer(no_args_is_help=True, help="Bars shorter than a day.", rich_markup_mode=None)
 app.add_typer(actions_app, name="actions")
 app.add_typer(intraday_app, name="intraday")
+app.add_typer(reference.vix_app, name="vix")
 app.add_typer(quarantine_app, name="quarantine")
 
 Symbol = Annotated[str, typer.Argument(help="Ticker, such as AAPL.")]

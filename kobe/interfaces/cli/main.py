@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kobe import __version__
-from kobe.interfaces.cli import data, ops, research, trade, universe
+from kobe.interfaces.cli import data, ops, reference, research, trade, universe
 from kobe.interfaces.cli.shell import OPTIONS
 
 app = typer.Typer(
@@ -46,6 +46,8 @@ def root(
 
 app.add_typer(data.app, name="data")
 app.add_typer(universe.app, name="universe")
+app.add_typer(reference.earnings_app, name="earnings")
+app.add_typer(reference.news_app, name="news")
 research.register(app)
 trade.register(app)
 ops.register(app)

@@ -17,6 +17,7 @@ GATES: dict[str, Gate] = {
     "mode": mode.check,
     "hours": hours.check,
     "tradable": eligibility.check_tradable,
+    "earnings": eligibility.check_earnings,
     "price": liquidity.check_price,
     "adv": liquidity.check_adv,
     "quote": quote.check_sanity,

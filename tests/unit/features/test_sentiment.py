@@ -167,4 +167,4 @@ def test_real_headlines_agree_with_the_vendor_better_than_chance_and_than_stock_
     compound = sentiment.score(later.get_column("title").to_list())
     told_as = np.where(compound >= 0.05, "Positive", np.where(compound <= -0.05, "Negative", "Neutral"))
     agreed = (told_as == later.get_column("sentiment").to_numpy()).mean()
-    assert agreed > 0.60  # stock VADER 0.494, always Positive 0.589; measured by scripts/bench/sentiment.py
+    assert agreed > 0.60  # stock VADER 0.494, always Positive 0.589; printed by `kobe news agreement`
