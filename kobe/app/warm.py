@@ -12,13 +12,17 @@ def main() -> None:
     from kobe.backtest import engine
     from kobe.backtest.costs import flat_costs
     from kobe.core.calendar import xnys
+    from kobe.data import actions, inspection
     from kobe.data.assemble import panel_from
     from kobe.data.manifest import Provenance
     from kobe.data.providers.synthetic import SyntheticSpec, synthetic_market
+    from kobe.data.quality import Scope
     from kobe.features.table import FeatureTable
     from kobe.strategies import STRATEGIES
 
     bars = synthetic_market(SyntheticSpec(symbols=3, years=2), xnys())
+    scope = Scope(calendar=xnys())
+    inspection.findings(inspection.screen(bars, scope).good, actions.none(), scope)
     panel = panel_from(bars, xnys(), Provenance(source="synthetic"))
     features = FeatureTable(panel)
     assumptions = engine.Assumptions(costs=flat_costs(5.0))

@@ -59,6 +59,7 @@ class Ingested:
         reasons: reason -> bars set aside.
         aside_file: where they are kept for a person, or None.
         new_holds: symbols put on hold by it.
+        found: what the series rules found in and around the new bars (`inspection.findings`).
         unproved: symbols that were held and share no day with what came, so that no close could be compared.
     """
 
@@ -69,6 +70,7 @@ class Ingested:
     reasons: dict[str, int]
     aside_file: Path | None
     new_holds: tuple[Hold, ...]
+    found: pl.DataFrame
     unproved: int
 
 
@@ -105,9 +107,10 @@ def ingest(
             next_command=f"look at {path}" if path else "kobe data import --help",
         )  # fmt: skip
     called, change, begun = [*clashes, *contradictions(contradicting, scope)], None, None
+    found = pl.DataFrame(schema=inspection.FINDING)
     if len(good):
         change, begun, found = _change(good, shipment, store, before, scope, events)
-        called += found
+        called += inspection.holds_of(found, scope.calendar)
     held = store.holds()
     already = set(held.select(holds.KEY).rows())
     if change is None:
@@ -121,6 +124,7 @@ def ingest(
         aside=len(set_aside),
         reasons=inspection.counts(set_aside),
         aside_file=path,
+        found=found,
         new_holds=tuple(h for h in sorted(set(called)) if (h.symbol, h.code, h.since) not in already),
         unproved=unproved,
     )
@@ -214,8 +218,8 @@ def _years_of(bars: pl.DataFrame) -> list[int]:
 
 def _change(
     good: pl.DataFrame, shipment: Shipment, store: BarStore, before: Manifest | None, scope: Scope, events: pl.DataFrame
-) -> tuple[Change, dict[int, Future[Part]], list[Hold]]:
-    """Return what to commit, its years on their way to the disk, and the holds that the series rules call for in it."""
+) -> tuple[Change, dict[int, Future[Part]], pl.DataFrame]:
+    """Return what to commit, its years on their way to the disk, and what the series rules find in it."""
     origins = () if before is None else before.origins
     number = origins.index(shipment.origin) if shipment.origin in origins else len(origins)
     new = good.with_columns(origin=pl.lit(number, pl.UInt16)).select(list(BAR_SCHEMA))
@@ -228,7 +232,7 @@ def _change(
     context = everything
     if held is not None:
         context = everything.filter(pl.col("symbol").is_in(new.get_column("symbol").unique().implode()))
-    found = inspection.holds_of(inspection.findings(context, events, scope), scope.calendar)
+    found = inspection.findings(context, events, scope)
     change = Change(
         years=years,
         origins=origins if number < len(origins) or len(fresh) == 0 else (*origins, shipment.origin),

@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from kobe.core.calendar import Calendar
-from kobe.data.basis import Basis
+from kobe.data import kernels
+from kobe.data.basis import Basis, columns_of
 from kobe.data.holds import Hold
 from kobe.data.quality import ROW_RULES, RULES, SERIES_RULES, SYMBOL_PATTERN, Action, Rule, Scope
 
 FINDING = {"symbol": pl.String, "date": pl.Date, "code": pl.String, "detail": pl.String}
+EPOCH = date(1970, 1, 1)
 COVERAGE, THIN, LEAST_SYMBOLS = 0.90, 0.80, 10
 
 
@@ -30,21 +34,50 @@ def counts(aside: pl.DataFrame) -> dict[str, int]:
 
 
 def screen(bars: pl.DataFrame, scope: Scope) -> Screened:
-    """Apply the row rules. All copies of a duplicate are set aside, for nobody knows which is true."""
+    """Apply the row rules. All copies of a duplicate are set aside, for nobody knows which is true.
+
+    Only bars that are not plainly good reach the rules (`kernels.odd_rows`).
+    """
     bars = in_order(bars)
-    names = bars.get_column("symbol").unique().drop_nulls().cast(pl.String)
-    odd = names.filter(~names.str.contains(SYMBOL_PATTERN))
-    wrong = pl.col("symbol").cast(pl.String).is_in(odd.implode()) if len(odd) else pl.lit(value=False)
-    judged = bars.with_columns(_bad_symbol=wrong)
-    flags = judged.select(
-        *[rule.bad(scope).fill_null(value=True).alias(rule.code) for rule in ROW_RULES], _row=pl.int_range(pl.len())
+    wrong = ~names_of(bars).str.contains(SYMBOL_PATTERN)
+    odd = _odd_rows(bars, wrong.to_numpy(), scope)
+    if not odd.any():
+        return Screened(good=bars, aside=_with_reasons(bars.clear(), flags_of(bars.clear(), scope)))
+    doubtful = bars.filter(pl.Series(odd))
+    flags = flags_of(doubtful, scope)
+    bad = flags.select(pl.any_horizontal(flags.columns)).to_series()
+    odd[np.flatnonzero(odd)[~bad.to_numpy()]] = False
+    return Screened(good=bars.filter(pl.Series(~odd)), aside=_with_reasons(doubtful.filter(bad), flags.filter(bad)))
+
+
+def names_of(bars: pl.DataFrame) -> pl.Series:
+    """Return the symbols behind the numbers, sorted."""
+    kind = bars.schema["symbol"]
+    assert isinstance(kind, pl.Enum)
+    return kind.categories
+
+
+def flags_of(bars: pl.DataFrame, scope: Scope) -> pl.DataFrame:
+    """Return one column per row rule, true where it is broken; copies of one bar must be neighbours."""
+    names = names_of(bars)
+    bad_names = pl.col("symbol").cast(pl.String).is_in(names.filter(~names.str.contains(SYMBOL_PATTERN)).implode())
+    judged = bars.with_columns(_bad_symbol=bad_names)
+    return judged.select(rule.bad(scope).fill_null(value=True).alias(rule.code) for rule in ROW_RULES)
+
+
+def _odd_rows(bars: pl.DataFrame, wrong: npt.NDArray[np.bool_], scope: Scope) -> npt.NDArray[np.bool_]:
+    days = scope.calendar.days
+    open_days = np.zeros(int(days[-1] - days[0]) + 1, dtype=np.bool_)
+    open_days[days - days[0]] = True
+    last = np.iinfo(np.int32).max if scope.last is None else (scope.last - EPOCH).days
+    factor = bars.get_column("raw_factor").to_numpy()
+    columns = columns_of(bars)
+    codes = np.where(columns.code < 0, len(wrong), columns.code) if bars["symbol"].null_count() else columns.code
+    columns = columns._replace(code=codes.astype(np.int32))
+    found: npt.NDArray[np.bool_] = kernels.odd_rows(
+        columns, factor, np.append(wrong, True), open_days, int(days[0]), last
     )
-    bad = flags.filter(pl.any_horizontal([rule.code for rule in ROW_RULES]))
-    if len(bad) == 0:
-        return Screened(good=bars, aside=_with_reasons(bars.clear(), bad))
-    keep = np.ones(len(bars), dtype=np.bool_)
-    keep[bad.get_column("_row").to_numpy()] = False
-    return Screened(good=bars.filter(pl.Series(keep)), aside=_with_reasons(bars.filter(pl.Series(~keep)), bad))
+    return found
 
 
 def _with_reasons(aside: pl.DataFrame, flags: pl.DataFrame) -> pl.DataFrame:
@@ -58,10 +91,10 @@ def in_order(bars: pl.DataFrame) -> pl.DataFrame:
     if not isinstance(bars.schema["symbol"], pl.Enum):
         names = bars.get_column("symbol").unique().drop_nulls().cast(pl.String).sort()
         bars = bars.with_columns(pl.col("symbol").cast(pl.Enum(names)))
-    code, day = pl.col("symbol").to_physical().cast(pl.Int64), pl.col("date").to_physical()
-    step = (code.diff() > 0) | ((code.diff() == 0) & (day.diff() >= 0))
-    sorted_already = bars.select(step.fill_null(value=False).slice(1).all()).item()
-    return bars if sorted_already else bars.sort("symbol", "date")
+    bars = bars.rechunk()  # in one piece, its columns are arrays without a copy
+    whole = bars.get_column("symbol").null_count() == 0 and bars.get_column("date").null_count() == 0
+    columns = columns_of(bars) if whole else None
+    return bars if columns and kernels.ascending(columns.code, columns.day) else bars.sort("symbol", "date")
 
 
 def findings(good: pl.DataFrame, events: pl.DataFrame, scope: Scope) -> pl.DataFrame:
@@ -76,7 +109,7 @@ def findings(good: pl.DataFrame, events: pl.DataFrame, scope: Scope) -> pl.DataF
         return pl.DataFrame(schema=FINDING)
     bars = in_order(good)
     basis = Basis.of(bars, events, scope)
-    suspects = basis.suspects(bars)
+    suspects = basis.suspects
     flags = suspects.select([rule.bad(scope).fill_null(value=False).alias(rule.code) for rule in SERIES_RULES])
     found = [_shown(suspects, flags.get_column(rule.code), rule) for rule in SERIES_RULES]
     whole = [_whole_symbols(bars, basis), _thin_sessions(basis, scope.calendar)]

@@ -4,6 +4,7 @@ python scripts/bench/market_data.py FOLDER_WITH_THE_TEST_DATA [speed|defects|reb
 """
 
 import argparse
+import json
 import os
 import resource
 import subprocess
@@ -12,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,9 @@ from kobe.app import wiring
 from kobe.core.calendar import xnys
 from kobe.data import actions, inspection, quality
 from kobe.data.quality import Scope
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CALENDAR = xnys()
 MAIN, OLD = "equities_daily", "equities_daily_2000_2009"
@@ -59,44 +63,102 @@ def timed(work: Callable[[], Any], runs: int = 3) -> float:
     return best
 
 
-def pandas_import_and_check(file: Path, target: Path) -> None:
-    """The same work in pandas as a careful user writes it: vectorised, no loops over rows."""
+def pandas_import_and_check(file: Path, target: Path) -> dict[str, int]:
+    """The same work in pandas as a careful user writes it: vectorised, no loop over rows; returns findings per rule.
+
+    The same rules with the same bounds as kobe's row and series rules, the same files by year, and their digests.
+    """
+    import hashlib
+
     import pandas as pd
 
     bars = pd.read_parquet(file)
     bars["symbol"] = bars["symbol"].astype("category")
     bars = bars.sort_values(["symbol", "date"], kind="stable").reset_index(drop=True)
-    prices = bars[["open", "high", "low", "close"]].to_numpy()
     sessions = pd.DatetimeIndex(pd.to_datetime(list(CALENDAR.sessions)))
-    bad = ~np.isfinite(prices).all(axis=1) | (prices <= 0).any(axis=1) | (bars["volume"] < 0).to_numpy()
-    bad |= (bars["high"].to_numpy() < prices.max(axis=1)) | (bars["low"].to_numpy() > prices.min(axis=1))
-    bad |= bars.duplicated(["symbol", "date"], keep=False).to_numpy() | ~bars["date"].isin(sessions).to_numpy()
-    bad |= ~bars["symbol"].astype(str).str.match(quality.SYMBOL_PATTERN).to_numpy()
+    found, bad = _pandas_row_rules(bars, sessions)
     good = bars[~bad]
+    target.mkdir(parents=True, exist_ok=True)
+    for year, part in good.groupby(good["date"].dt.year):
+        path = target / f"{year}.parquet"
+        part.to_parquet(path, compression="lz4")
+        hashlib.blake2b(path.read_bytes(), digest_size=32).hexdigest()
+    return found | _pandas_series_rules(good, sessions)
+
+
+def _pandas_row_rules(
+    bars: "pd.DataFrame", sessions: "pd.DatetimeIndex"
+) -> "tuple[dict[str, int], np.ndarray[Any, Any]]":
+    prices = bars[["open", "high", "low", "close"]].to_numpy()
+    volume = bars["volume"].to_numpy()
+    names = bars["symbol"].cat.categories
+    odd = names[~names.astype(str).str.match(quality.SYMBOL_PATTERN)]
+    opened, high, low, close = prices.T
+    rules = {
+        "missing_date": bars["date"].isna().to_numpy(),
+        "bad_symbol": bars["symbol"].isna().to_numpy() | bars["symbol"].isin(odd).to_numpy(),
+        "non_finite": ~np.isfinite(prices).all(axis=1) | ~np.isfinite(volume),
+        "non_positive": (prices <= 0).any(axis=1),
+        "absurd_price": ((prices > 1e7) | (prices < 1e-4)).any(axis=1),
+        "negative_volume": volume < 0,
+        "absurd_volume": volume > 1e12,
+        "ohlc_order": (high < np.maximum(np.maximum(opened, close), low) * (1 - 1e-9))
+        | (low > np.minimum(np.minimum(opened, close), high) * (1 + 1e-9)),
+        "not_a_session": ~bars["date"].isin(sessions).to_numpy(),
+        "future_bar": (bars["date"] > sessions[-1]).to_numpy(),
+        "duplicate": bars.duplicated(["symbol", "date"], keep=False).to_numpy(),
+    }
+    return {code: int(hit.sum()) for code, hit in rules.items()}, np.logical_or.reduce(list(rules.values()))
+
+
+def _pandas_series_rules(good: "pd.DataFrame", sessions: "pd.DatetimeIndex") -> dict[str, int]:
+    import pandas as pd
+
     by = good.groupby("symbol", observed=True)
     previous = by["close"].shift(1)
     number = pd.Series(sessions.searchsorted(good["date"]), index=good.index)
-    volume = np.log1p(good["volume"])
-    short = volume.groupby(good["symbol"], observed=True).rolling(10).median().reset_index(level=0, drop=True)
-    long = volume.groupby(good["symbol"], observed=True).rolling(60).mean().reset_index(level=0, drop=True)
-    long = long.groupby(good["symbol"], observed=True).shift(10)
+    skipped = number.groupby(good["symbol"], observed=True).diff() - 1
+    mean = by["volume"].rolling(60).mean().reset_index(level=0, drop=True)
+    mean = mean.groupby(good["symbol"], observed=True).shift(10)
+    drop = by["volume"].rolling(10).max().reset_index(level=0, drop=True) / mean.where(mean >= 1)
+    below = (drop < quality.FEED_SHARE) & (by.cumcount() >= 70)
+    onset = below & ~below.groupby(good["symbol"], observed=True).shift(1, fill_value=False)
     same = good["close"].eq(previous)
-    runs = same.groupby([good["symbol"], (~same).cumsum()], observed=True).cumsum()
-    move = good["close"] / previous - 1
-    gap = good["open"] / previous
-    {
-        "jump": int((move.abs() > 0.4).sum()),
-        "split": int(sum(((gap / r - 1).abs() < 0.02).sum() for r in quality.SPLIT_RATIOS)),
-        "missing": int((number.groupby(good["symbol"], observed=True).diff() > 1).sum()),
-        "stale": int((runs >= 4).sum()),
-        "zero": int((good["volume"] == 0).sum()),
-        "flat": int((good["high"] == good["low"]).sum()),
-        "feed": int((short - long < -3).sum()),
-        "wick": int((good["high"] > 3 * good[["open", "close"]].max(axis=1)).sum()),
+    flat = good["high"].eq(good["low"])
+    frozen = same & flat & flat.groupby(good["symbol"], observed=True).shift(1, fill_value=False)
+    equal = same.groupby([good["symbol"], (~same).cumsum()], observed=True).cumsum() + 1
+    still = (frozen.groupby([good["symbol"], (~frozen).cumsum()], observed=True).cumsum() + 1).where(flat, 0)
+    move, gap = good["close"] / previous, good["open"] / previous
+    near = np.zeros(len(good), dtype=bool)
+    for ratio in quality.SPLIT_RATIOS:
+        near |= ((gap / ratio - 1).abs() < 0.02).to_numpy() & ((move / ratio - 1).abs() < 0.05).to_numpy()
+    top, bottom = good[["open", "close"]].max(axis=1), good[["open", "close"]].min(axis=1)
+    rules = {
+        "jump_without_event": (move - 1).abs() > quality.JUMP,
+        "split_like_gap": near & (good["high"] / good["low"] < 1.08),
+        "spike": (good["high"] > 3 * top) | (good["low"] * 3 < bottom),
+        "stale_run": (still >= 5) & (still % 5 == 0),
+        "long_gap": skipped > 20,
+        "feed_volume": onset,
+        "missing_sessions": skipped > 0,
+        "long_wick": (good["high"] > 1.5 * top) | (good["low"] * 1.5 < bottom),
+        "zero_volume": good["volume"] == 0,
+        "flat_bar": flat,
+        "equal_closes": equal == 5,
     }
-    target.mkdir(parents=True, exist_ok=True)
-    for year, part in good.groupby(good["date"].dt.year):
-        part.to_parquet(target / f"{year}.parquet", compression="lz4")
+    sizes = by.size()
+    life = number.groupby(good["symbol"], observed=True).agg(["first", "last"])
+    last_day = by["date"].last()
+    present = good.groupby("date").size()
+    alive = pd.Series(0, index=range(len(sessions) + 1)).add(life["first"].value_counts(), fill_value=0)
+    alive = alive.sub((life["last"] + 1).value_counts(), fill_value=0).cumsum().iloc[:-1].set_axis(sessions)
+    thin = (alive >= 10) & (present.reindex(sessions, fill_value=0) < 0.8 * alive)
+    whole = {
+        "coverage": int((sizes / (life["last"] - life["first"] + 1) < 0.9).sum()),
+        "stale_end": int((last_day < last_day.max()).sum()),
+        "thin_session": int(thin.sum()),
+    }
+    return {code: int(hit.sum()) for code, hit in rules.items()} | whole
 
 
 def speed(data: Path, work: Path) -> None:
@@ -124,21 +186,30 @@ def speed(data: Path, work: Path) -> None:
     print(
         f"panel from the memory map                     {timed(ctx.store.panel) * 1e3:6.2f} ms             (bar 50 ms)"
     )
-    ours, theirs = [], []
-    for k in range(3):
-        ours.append(
-            _process(f"from scripts.bench.market_data import ours; ours({str(file)!r}, {str(work / f'o{k}')!r})")
-        )
-        theirs.append(_process(
-            "from pathlib import Path; from scripts.bench.market_data import pandas_import_and_check as f; "
-            f"f(Path({str(file)!r}), Path({str(work / f'p{k}')!r}))"))  # fmt: skip
-    ratio = sorted(t / o for t, o in zip(theirs, ours, strict=True))[1]
-    print(f"import plus check: kobe {min(ours):.2f} s, pandas {min(theirs):.2f} s, median ratio {ratio:.1f}x (bar 5x)")
+    against_pandas(file, work)
     print(f"this process at its peak: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 
-def ours(file: str, target: str) -> None:
-    """Import and check without the command around it: what the pandas function does, and more."""
+def against_pandas(file: Path, work: Path) -> None:
+    """Time import plus check of both sides in turn, in processes of their own, and see that both found the same."""
+    sides: dict[str, list[float]] = {"ours": [], "pandas_import_and_check": []}
+    said: dict[str, dict[str, int]] = {}
+    for k in range(5):
+        for name, seconds in sides.items():
+            took, said[name] = _process(name, file, work / f"{name}{k}")
+            seconds.append(took)
+    told, others = ({c: n for c, n in found.items() if n} for found in said.values())
+    if told != others:
+        raise SystemExit(f"the two sides found different things: {told} and {others}")
+    both = list(zip(*sides.values(), strict=True))
+    ratio = sorted(theirs / ours_ for ours_, theirs in both)[len(both) // 2]
+    print(f"findings of both sides: {told}")
+    best = [min(seconds) for seconds in sides.values()]
+    print(f"import plus check: kobe {best[0]:.2f} s, pandas {best[1]:.2f} s, median ratio {ratio:.1f}x (bar 5x)")
+
+
+def ours(file: Path, target: Path) -> dict[str, int]:
+    """Import and check without the command around it: what the pandas function does, holds included."""
     from kobe.data.ingest import Shipment, ingest
     from kobe.data.manifest import Provenance
     from kobe.data.providers.files import read_bars
@@ -146,19 +217,27 @@ def ours(file: str, target: str) -> None:
     from kobe.infra.blobs import FolderBlobs
     from kobe.infra.records.artifacts import FileArtifacts
 
-    store = BarStore(FolderBlobs(Path(target)), Path(target) / "cache", CALENDAR)
-    shipment = Shipment(bars=read_bars(Path(file), {}), events=actions.none(), provenance=Provenance(source="b"),
+    store = BarStore(FolderBlobs(target), target / "cache", CALENDAR)
+    shipment = Shipment(bars=read_bars(file, {}), events=actions.none(), provenance=Provenance(source="b"),
                         fetched_at="2020-12-31T22:00:00+00:00")  # fmt: skip
-    ingest(shipment, store, FileArtifacts(), Path(target) / "aside", Scope(calendar=CALENDAR), replace=True)
+    done = ingest(shipment, store, FileArtifacts(), target / "aside", Scope(calendar=CALENDAR), replace=True)
+    return done.reasons | {code: n for code, _, _, n, _ in inspection.tally(done.found)}
 
 
-def _process(code: str) -> float:
-    """Time a piece of work inside a process of its own, imports left out on both sides."""
-    heavy = "import numpy, polars, pandas, pyarrow; import kobe.data.ingest, kobe.data.providers.files; "
-    script = f"{heavy}import time; t = time.perf_counter(); {code}; print(time.perf_counter() - t)"
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
+def _process(name: str, file: Path, target: Path) -> tuple[float, dict[str, int]]:
+    """Time a piece of work inside a process of its own, imports left out on both sides; return what it found, too."""
+    script = (
+        "import numpy, polars, pandas, pyarrow, kobe.data.ingest, kobe.data.providers.files, json, sys, time\n"
+        "from pathlib import Path\n"
+        "from scripts.bench import market_data\n"
+        "work = getattr(market_data, sys.argv[1])\n"
+        "t = time.perf_counter(); found = work(Path(sys.argv[2]), Path(sys.argv[3])); t = time.perf_counter() - t\n"
+        "print(json.dumps([t, found]))"
+    )
+    command = [sys.executable, "-c", script, name, str(file), str(target)]
+    done = subprocess.run(command, cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, check=True)
+    took, found = json.loads(done.stdout.splitlines()[-1])
+    return took, found
 
 
 def bars_of(data: Path, name: str) -> pl.DataFrame:

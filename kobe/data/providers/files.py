@@ -1,9 +1,10 @@
 """Bars from CSV or Parquet files, or a folder of either, with other column names mapped to ours."""
 
 from collections.abc import Mapping
-from datetime import date, time
+from datetime import date
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from kobe.core.errors import MissingDataError, SchemaError
@@ -107,11 +108,20 @@ def _refuse_odd_types(frame: pl.DataFrame, numbers: list[str], name: str) -> Non
 
 
 def _tickers(symbols: pl.Series) -> pl.Series:
-    """Write symbols as kobe does, as numbers of a sorted list; worked out once per symbol, not per bar.
+    """Write symbols as kobe does, as numbers of a sorted list; worked out once per run of equal names, not per bar.
 
     Only plain letters are put into upper case: other alphabets have letters that turn into one of ours.
     """
     told = symbols.cast(pl.String)
+    first = np.flatnonzero(told.ne_missing(told.shift(1)).to_numpy()) if len(told) else np.empty(0, np.int64)
+    first = np.union1d(first, [0]) if len(told) else first  # a first name that is empty equals what is before it
+    runs = _named(told.gather(first))
+    if len(first) == len(told):
+        return runs
+    return runs.gather(np.repeat(np.arange(len(first)), np.diff(np.append(first, len(told)))))
+
+
+def _named(told: pl.Series) -> pl.Series:
     names = told.unique().drop_nulls().sort()
     plain = names.str.contains(r"^[\x20-\x7e]*$")
     ours = names.str.strip_chars().str.to_uppercase().str.replace(_SHARE_CLASS, "${1}.${2}").zip_with(plain, names)
@@ -149,8 +159,9 @@ def _as_date(kind: pl.DataType) -> pl.Expr:
         plain = day.str.strip_chars().str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[T ]00:00(?::00(?:\.0+)?)?)?$", 1)
         found = plain.str.to_date("%Y-%m-%d", strict=False)
     elif isinstance(kind, pl.Datetime):
-        local = day.dt.convert_time_zone("America/New_York") if kind.time_zone else day
-        found = pl.when(local.dt.time() == time(0)).then(local.dt.date())
+        local = day.dt.convert_time_zone("America/New_York").dt.replace_time_zone(None) if kind.time_zone else day
+        whole = local.dt.date()
+        found = pl.when(whole.cast(pl.Datetime(kind.time_unit)) == local).then(whole)
     else:
         found = day.cast(pl.Date)
     return pl.when(found.is_between(EARLIEST, LATEST)).then(found).alias("date")
