@@ -177,9 +177,7 @@ def test_the_shortcut_over_odd_rows_sets_aside_what_the_rules_over_every_row_do(
     symbols = st.sampled_from([*["AAA", "BBB"] * 5, "=X", "../b", None])
     odd = st.sampled_from([None, 0.0, -1.0, 1e-5, 9.0, 9.9999999999, 2e7, 2e12, float("nan"), float("inf")])
     spoiled_field = st.one_of(st.none(), st.integers(0, 5))
-    drawn = st.lists(
-        st.tuples(st.sampled_from([*days, None]), symbols, spoiled_field, odd), min_size=1, max_size=40
-    )
+    drawn = st.lists(st.tuples(st.sampled_from([*days, None]), symbols, spoiled_field, odd), min_size=1, max_size=40)
     rows = []
     for day, symbol, field, value in data.draw(drawn):
         numbers = [10.0, 10.5, 9.5, 10.0, 1e6, 1.0]
