@@ -1,12 +1,23 @@
 """Compile every kernel once, so that the first real command does not wait: `python -m kobe.app.warm`."""
 
+import os
 import sys
 import time
+from pathlib import Path
+
+
+def use_kernel_cache() -> None:
+    """Keep compiled kernels in the user's cache; must happen before numba is imported."""
+    import platformdirs
+
+    cache = Path(platformdirs.user_cache_dir("kobe", appauthor=False)) / "numba"
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
 
 
 def main() -> None:
     """Run both strategies through the backtest on a tiny made-up market."""
     started = time.perf_counter()
+    use_kernel_cache()
     import numpy as np
 
     from kobe.backtest import engine

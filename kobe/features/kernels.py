@@ -5,9 +5,13 @@ and returns float64[rows] with NaN where the value is not yet defined. Row t is 
 """
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from kobe.core.panel import Floats, Ints
+
+Bools = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
 
 ZERO = 1e-14  # below this an average move counts as none, as in TA-Lib
 
@@ -128,31 +132,72 @@ def prior_low_and_age(offsets: Ints, low: Floats, n: int) -> tuple[Floats, Float
 
 
 @njit(cache=True, nogil=True)
-def yang_zhang_at(rows: Ints, first: Ints, overnight: Floats, up: Floats, down: Floats, body: Floats, n: int) -> Floats:
-    """Yang-Zhang volatility (annualised, 252 sessions) of the n bars ending at each row (DOMAIN 5).
-
-    Inputs are log ratios per bar: open to the close before, high, low and close to the open. `first[i]` is the first
-    row of that row's symbol; NaN when fewer than n + 1 bars exist.
-    """
-    out = np.full(len(rows), np.nan)
+def yang_zhang(offsets: Ints, opened: Floats, high: Floats, low: Floats, close: Floats, n: int) -> Floats:
+    """Yang-Zhang volatility (annualised, 252 sessions) of the last n bars (DOMAIN 5); first defined at bar n."""
+    out = np.full(len(close), np.nan)
     weight = 0.34 / (1.34 + (n + 1) / (n - 1))
+    overnight, body, scatter = np.empty(n), np.empty(n), np.empty(n)
+    for k in range(len(offsets) - 1):
+        start = offsets[k]
+        for t in range(start + 1, offsets[k + 1]):
+            up, down = np.log(high[t] / opened[t]), np.log(low[t] / opened[t])
+            place = (t - start - 1) % n
+            overnight[place], body[place] = np.log(opened[t] / close[t - 1]), np.log(close[t] / opened[t])
+            scatter[place] = up * (up - body[place]) + down * (down - body[place])
+            if t - start >= n:
+                variance = (_squares(overnight) + weight * _squares(body)) / (n - 1) + (1 - weight) * scatter.mean()
+                out[t] = np.sqrt(252.0 * variance)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _squares(x: Floats) -> float:
+    """Sum of squared distances from the mean."""
+    mean = x.mean()
+    total = 0.0
+    for value in x:
+        total += (value - mean) ** 2
+    return total
+
+
+@njit(cache=True, nogil=True)
+def share_at_or_below(x: Floats, rows: Ints, n: int) -> Floats:
+    """Share of the last n values up to each row that are at or below the row's own."""
+    out = np.empty(len(rows))
     for i in range(len(rows)):
-        end = rows[i] + 1
-        begin = end - n
-        if begin - 1 < first[i]:
-            continue
-        overnight_mean = 0.0
-        body_mean = 0.0
-        for t in range(begin, end):
-            overnight_mean += overnight[t] / n
-            body_mean += body[t] / n
-        overnight_square = 0.0
-        body_square = 0.0
-        rogers_satchell = 0.0
-        for t in range(begin, end):
-            overnight_square += (overnight[t] - overnight_mean) ** 2
-            body_square += (body[t] - body_mean) ** 2
-            rogers_satchell += up[t] * (up[t] - body[t]) + down[t] * (down[t] - body[t])
-        variance = (overnight_square + weight * body_square) / (n - 1) + (1 - weight) * rogers_satchell / n
-        out[i] = np.sqrt(252.0 * variance)
+        t = rows[i]
+        count = 0
+        for j in range(t - n + 1, t + 1):
+            count += x[j] <= x[t]
+        out[i] = count / n
+    return out
+
+
+@njit(cache=True, nogil=True)
+def rows_within(usable: Bools, a: Floats, a_low: float, a_high: float, b: Floats, b_low: float, b_high: float) -> Ints:
+    """Rows that are usable with both values inside their bounds, which count as inside; NaN is outside."""
+    out = np.empty(len(usable), np.int64)
+    found = 0
+    for t in range(len(usable)):
+        if usable[t] and a_low <= a[t] <= a_high and b_low <= b[t] <= b_high:
+            out[found] = t
+            found += 1
+    return out[:found].copy()
+
+
+@njit(cache=True, nogil=True)
+def beyond(sign: int, price: Floats, level: Floats, noise: float) -> Bools:
+    """Where a price is strictly above (sign +1) or below (-1) a level by more than a share of it; NaN is not."""
+    out = np.empty(len(price), np.bool_)
+    for t in range(len(price)):
+        out[t] = sign * (price[t] - level[t]) > noise * abs(level[t])
+    return out
+
+
+@njit(cache=True, nogil=True)
+def exit_bits(up: Floats, up_from: float, down_to: float) -> Bytes:
+    """Bit 0 where a value is at least `up_from`, bit 1 where it is at most `down_to`; NaN sets none."""
+    out = np.zeros(len(up), np.uint8)
+    for t in range(len(up)):
+        out[t] = (1 if up[t] >= up_from else 0) + (2 if up[t] <= down_to else 0)
     return out

@@ -6,14 +6,17 @@ Both tables are walked by the prefix-invariance test, so nothing here can see th
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from kobe.core.panel import Floats, Panel
-from kobe.features import momentum, patterns, trend, volatility, volume
+from kobe.features import kernels, momentum, patterns, trend, volatility, volume
 
 Rows = npt.NDArray[np.int64]
+T = TypeVar("T")
+NEVER = 2**62  # the first bar of a column that is always unknown, as a variance of one bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ INDICATORS: dict[str, Indicator] = {
     "prior_high": Indicator(patterns.prior_high, lambda n: n),
     "prior_high_age": Indicator(patterns.prior_high_age, lambda n: n),
     "bars_seen": Indicator(patterns.bars_seen, lambda _: 0),
+    "yang_zhang": Indicator(volatility.yang_zhang, lambda n: n if n > 1 else NEVER),
 }
 
 
@@ -45,6 +49,7 @@ class FeatureTable:
     panel: Panel
     market_symbol: str = "SPY"
     _columns: dict[tuple[str, int], Floats] = field(default_factory=dict, repr=False)
+    _derived: dict[tuple[object, ...], Any] = field(default_factory=dict, repr=False)
 
     def column(self, name: str, n: int = 1) -> Floats:
         """Return an indicator with period n over all rows, float64[rows], read-only; row t known at close t."""
@@ -54,6 +59,16 @@ class FeatureTable:
             values.flags.writeable = False
             self._columns[key] = values
         return self._columns[key]
+
+    def derived(self, key: tuple[object, ...], compute: Callable[[], T]) -> T:
+        """Return what `compute` makes of this panel, worked out at most once per key; treat it as read-only.
+
+        For masks and rows that many parameter combinations share; the key names every parameter it depends on.
+        """
+        if key not in self._derived:
+            self._derived[key] = compute()
+        found: T = self._derived[key]
+        return found
 
     def matrix(self, rows: Rows) -> Floats:
         """Return every model input at some rows, float64[len(rows), len(FEATURES)]; NaN where unknown."""
@@ -124,9 +139,7 @@ def _volatility_rank(table: FeatureTable, rows: Rows, window: int = 252) -> Floa
     enough = rows - starts >= window + 20
     out = np.full(len(rows), np.nan)
     if enough.any():
-        past = rows[enough][:, None] - np.arange(window - 1, -1, -1)[None, :]
-        levels = volatility.yang_zhang(panel, past.ravel()).reshape(past.shape)
-        out[enough] = (levels <= levels[:, -1:]).mean(axis=1)
+        out[enough] = kernels.share_at_or_below(table.column("yang_zhang", 20), rows[enough], window)
     return out
 
 

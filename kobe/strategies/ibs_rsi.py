@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from kobe.core.panel import Panel
 from kobe.core.signal_table import SignalTable
+from kobe.features import kernels
 from kobe.features.table import FeatureTable
 from kobe.strategies.spec import (
     LONG_EXIT,
@@ -21,7 +22,7 @@ from kobe.strategies.spec import (
     Strategy,
     beyond,
     build_table,
-    tradable,
+    in_trend,
 )  # fmt: skip
 
 NAME = "ibs_rsi"
@@ -45,33 +46,32 @@ class IbsRsiParams(BaseParams):
 
 
 def _exit_mask(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> npt.NDArray[np.uint8]:
-    if params.exit_rule == "rsi":
-        rsi = features.column("rsi", params.rsi_bars)
-        up, down = rsi >= 70.0 - THRESHOLD_NOISE, rsi <= 30.0 + THRESHOLD_NOISE
-    elif params.exit_rule == "sma5":
-        average = features.column("sma", 5)
-        up, down = beyond(1, panel.close, average), beyond(-1, panel.close, average)
-    elif params.exit_rule == "ibs":
-        ibs = features.column("ibs")
-        up, down = ibs >= 0.8 - THRESHOLD_NOISE, ibs <= 0.2 + THRESHOLD_NOISE
-    else:
+    def compute() -> npt.NDArray[np.uint8]:
+        if params.exit_rule == "rsi":
+            rsi = features.column("rsi", params.rsi_bars)
+            return kernels.exit_bits(rsi, 70.0 - THRESHOLD_NOISE, 30.0 + THRESHOLD_NOISE)
+        if params.exit_rule == "sma5":
+            average = features.column("sma", 5)
+            return beyond(1, panel.close, average) * LONG_EXIT + beyond(-1, panel.close, average) * SHORT_EXIT
+        if params.exit_rule == "ibs":
+            return kernels.exit_bits(features.column("ibs"), 0.8 - THRESHOLD_NOISE, 0.2 + THRESHOLD_NOISE)
         msg = f"unknown exit_rule {params.exit_rule!r}: rsi, sma5 or ibs"
         raise ValueError(msg)
-    return up * LONG_EXIT + down * SHORT_EXIT
+
+    return features.derived((NAME, "exit", params.exit_rule, params.rsi_bars), compute)
 
 
 def signals(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> SignalTable:
     """Return every setup of the panel; a signal at row t is known at close t and filled at the open of t + 1."""
     ibs, rsi = features.column("ibs"), features.column("rsi", params.rsi_bars)
-    trend = features.column("sma", params.sma_bars)
-    usable = tradable(panel, features, params)
     ibs_max, rsi_max = params.ibs_max + THRESHOLD_NOISE, params.rsi_max + THRESHOLD_NOISE
-    long_rows = np.flatnonzero(usable & beyond(1, panel.close, trend) & (ibs <= ibs_max) & (rsi <= rsi_max))
+    above = in_trend(panel, features, params, 1)
+    long_rows = kernels.rows_within(above, ibs, -np.inf, ibs_max, rsi, -np.inf, rsi_max)
     stretch = 1.0 - (ibs[long_rows] + rsi[long_rows] / 100.0) / 2.0
     setups = [Setup(sign=1, rows=long_rows, score=stretch)]
     if params.shorts:
-        weak = beyond(-1, panel.close, trend) & (ibs >= 1.0 - ibs_max) & (rsi >= 100.0 - rsi_max)
-        rows = np.flatnonzero(usable & weak)
+        below = in_trend(panel, features, params, -1)
+        rows = kernels.rows_within(below, ibs, 1.0 - ibs_max, np.inf, rsi, 100.0 - rsi_max, np.inf)
         setups.append(Setup(sign=-1, rows=rows, score=(ibs[rows] + rsi[rows] / 100.0) / 2.0))
     return build_table(NAME, features, params, setups, _exit_mask(panel, features, params))
 

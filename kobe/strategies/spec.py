@@ -12,6 +12,7 @@ from kobe.core.errors import ConfigError
 from kobe.core.ids import short_digest
 from kobe.core.panel import Floats, Panel
 from kobe.core.signal_table import SignalTable
+from kobe.features import kernels
 from kobe.features.table import FeatureTable
 
 LONG_EXIT, SHORT_EXIT = np.uint8(1), np.uint8(2)
@@ -97,20 +98,38 @@ def tradable(panel: Panel, features: FeatureTable, params: BaseParams) -> Mask:
 
     NaN compares as False, so an undefined indicator never lets a row through.
     """
-    raw_close = panel.close * panel.raw_factor
-    result: Mask = (
-        panel.tradable
-        & (raw_close >= params.min_price_usd)
-        & (features.column("adv_usd", 20) >= params.min_adv_usd)
-        & (features.column("bars_seen") >= params.min_history_bars)
-        & (features.column("atr", params.atr_bars) > 0)
-    )
-    return result
+
+    def compute() -> Mask:
+        result: Mask = (
+            panel.tradable
+            & (panel.close * panel.raw_factor >= params.min_price_usd)
+            & (features.column("adv_usd", 20) >= params.min_adv_usd)
+            & (features.column("bars_seen") >= params.min_history_bars)
+            & (features.column("atr", params.atr_bars) > 0)
+        )
+        return result
+
+    p = params
+    key = ("tradable", p.min_price_usd, p.min_adv_usd, p.min_history_bars, p.atr_bars)
+    return features.derived(key, compute)
+
+
+def in_trend(panel: Panel, features: FeatureTable, params: BaseParams, sign: int) -> Mask:
+    """Tradable rows with the close above (sign +1) or below (-1) the average of the trend filter."""
+
+    def compute() -> Mask:
+        trend = beyond(sign, panel.close, features.column("sma", params.sma_bars))
+        result: Mask = trend & tradable(panel, features, params)
+        return result
+
+    p = params
+    key = ("in_trend", sign, p.sma_bars, p.min_price_usd, p.min_adv_usd, p.min_history_bars, p.atr_bars)
+    return features.derived(key, compute)
 
 
 def beyond(sign: int, price: Floats, level: Floats) -> Mask:
     """Say where a price is strictly above (sign +1) or below (-1) a level by more than float noise."""
-    result: Mask = sign * (price - level) > THRESHOLD_NOISE * np.abs(level)
+    result: Mask = kernels.beyond(sign, price, level, THRESHOLD_NOISE)
     return result
 
 

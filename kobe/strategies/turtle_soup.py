@@ -4,16 +4,16 @@ Source: Raschke and Connors, Street Smarts, 1995, in its end-of-day form. "ICT" 
 version with fair-value gaps needs intraday bars and is not claimed (D2).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kobe.core.panel import Panel
+from kobe.core.panel import Floats, Panel
 from kobe.core.signal_table import SignalTable
 from kobe.features.table import FeatureTable
-from kobe.strategies.spec import THRESHOLD_NOISE, BaseParams, Setup, Strategy, beyond, build_table, tradable
+from kobe.strategies.spec import THRESHOLD_NOISE, BaseParams, Setup, Strategy, build_table, in_trend
 
 NAME = "turtle_soup"
 
@@ -40,8 +40,10 @@ class TurtleSoupParams(BaseParams):
     target_r: float = 1.0
 
 
-def _setup(panel: Panel, features: FeatureTable, params: TurtleSoupParams, sign: int) -> Setup:
-    """Find sweeps of the prior low (sign +1) or, mirrored, of the prior high (sign -1)."""
+def _sweeps(
+    panel: Panel, features: FeatureTable, params: TurtleSoupParams, sign: int
+) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Return the rows of sweeps of the prior low (sign +1) or, mirrored, of the prior high (-1), and their recovery."""
     side = "low" if sign > 0 else "high"
     extreme = panel.low if sign > 0 else panel.high
     level = features.column(f"prior_{side}", params.lookback_bars)
@@ -54,16 +56,24 @@ def _setup(panel: Panel, features: FeatureTable, params: TurtleSoupParams, sign:
     recovery = sign * (panel.close - level)
     shallowest, deepest = params.min_depth_atr - THRESHOLD_NOISE, params.max_depth_atr + THRESHOLD_NOISE
     swept = (sign * (level - extreme) > 0) & (depth >= shallowest) & (depth <= deepest)
-    trend = beyond(sign, panel.close, features.column("sma", params.sma_bars))
-    fits: npt.NDArray[np.bool_] = swept & (age >= params.min_age_bars) & (recovery > 0) & trend
-    rows = np.flatnonzero(fits & tradable(panel, features, params))
+    fits: npt.NDArray[np.bool_] = swept & (age >= params.min_age_bars) & (recovery > 0)
+    rows = np.flatnonzero(fits & in_trend(panel, features, params, sign))
+    return rows, recovery[rows]
+
+
+def _setup(panel: Panel, features: FeatureTable, params: TurtleSoupParams, sign: int) -> Setup:
+    """Give the sweeps their score and stop; what does not change them is not part of their key."""
+    shape = replace(params, target_r=1.0, stop_mode="atr", sweep_pad_atr=0.0)
+    rows, recovery = features.derived((NAME, sign, shape), lambda: _sweeps(panel, features, params, sign))
+    atr = features.column("atr", params.atr_bars)
+    extreme = panel.low if sign > 0 else panel.high
     stop: Any = None
     if params.stop_mode == "sweep":
         stop = extreme[rows] - sign * params.sweep_pad_atr * atr[rows]
     elif params.stop_mode != "atr":
         msg = f"unknown stop_mode {params.stop_mode!r}: atr or sweep"
         raise ValueError(msg)
-    return Setup(sign=sign, rows=rows, score=recovery[rows] / (2.0 * atr[rows]), stop_level=stop)
+    return Setup(sign=sign, rows=rows, score=recovery / (2.0 * atr[rows]), stop_level=stop)
 
 
 def signals(panel: Panel, features: FeatureTable, params: TurtleSoupParams) -> SignalTable:

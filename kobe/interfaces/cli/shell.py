@@ -69,14 +69,6 @@ AsOf = Annotated[
 ]
 
 
-def use_cache_folder() -> None:
-    """Keep compiled kernels in the user's cache; must happen before numba is imported."""
-    import platformdirs
-
-    cache = Path(platformdirs.user_cache_dir("kobe", appauthor=False)) / "numba"
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
-
-
 def execute(
     use_case: Callable[[Context], Document], *, json: bool, as_of: datetime | None = None, progress: bool = False
 ) -> None:
@@ -95,7 +87,9 @@ def execute(
 
 def show(run: Callable[[], Document], *, json: bool) -> None:
     """Run something that returns a document, print it, and leave with its exit code."""
-    use_cache_folder()
+    from kobe.app.warm import use_kernel_cache
+
+    use_kernel_cache()
     try:
         document = run()
         _print(document, json=json)
