@@ -363,7 +363,8 @@ def superior_ability(
         ConfigError: the library `arch` is not installed.
         DataError: shapes that do not fit, NaN, or a model that differs from the benchmark by a constant.
 
-    Source: Hansen 2005; White 2000; computed by arch.
+    Source: Hansen 2005; White 2000; resampled by arch. Its own `studentize` divides by nothing in version 8, so each
+    difference is divided by its standard deviation before it gets there.
     """
     try:
         from arch.bootstrap import SPA
@@ -373,33 +374,42 @@ def superior_ability(
             expected="the extra `research`", next_command="pip install 'kobe[research]'",
         ) from error  # fmt: skip
     block = math.ceil(max(block_sessions, LEAST_BLOCK))
-    kept = _differing(benchmark, models)
+    gap = _gaps(benchmark, models)
     p = {"consistent": 1.0, "lower": 1.0, "upper": 1.0, "reality_check": 1.0}
-    if kept.shape[1]:
-        for studentized in (True, False):
-            test = SPA(-benchmark, -kept, block_size=block, reps=samples, studentize=studentized, seed=seed)
+    if gap.shape[1]:
+        for scaled in (True, False):
+            losses = -gap / np.sqrt(_variance_of_mean(gap, block)) if scaled else -gap
+            test = SPA(np.zeros(len(gap)), losses, block_size=block, reps=samples, studentize=False, seed=seed)
             test.compute()
             found = {str(name): float(value) for name, value in test.pvalues.items()}
-            p |= found if studentized else {"reality_check": found["upper"]}
+            p |= found if scaled else {"reality_check": found["upper"]}
     return SuperiorAbility(**p, models=models.shape[1], block_sessions=block, samples=samples, seed=seed)
 
 
-def _differing(benchmark: Floats, models: Floats) -> Floats:
-    """Return the models that are not the benchmark itself."""
+def _gaps(benchmark: Floats, models: Floats) -> Floats:
+    """Return what each model that is not the benchmark itself earns more than it."""
     if models.ndim != 2 or benchmark.shape != models.shape[:1] or len(benchmark) < 2 * LEAST_BLOCK:
         seen = f"benchmark {benchmark.shape}, models {models.shape}"
         raise DataError("benchmark and models do not fit", seen=seen, expected="n and n x k, n of 10 or more")
     _require_finite(benchmark)
     _require_finite(models)
-    gap = models - benchmark[:, None]
-    steady = gap.var(axis=0) <= STEADY * np.mean(gap**2, axis=0)
+    gap: Floats = models - benchmark[:, None]
     same = ~np.any(gap, axis=0)
-    if np.any(steady & ~same):
-        number = int(np.flatnonzero(steady & ~same)[0])
-        raise DataError(
-            "a model differs from the benchmark by a constant", seen=f"column {number}", expected="returns that vary"
-        )
-    result: Floats = models[:, ~same]
+    steady = ~same & (gap.var(axis=0) <= STEADY * np.mean(gap**2, axis=0))
+    if np.any(steady):
+        seen = f"column {int(np.argmax(steady))}"
+        raise DataError("a model differs from the benchmark by a constant", seen=seen, expected="returns that vary")
+    return gap[:, ~same]
+
+
+def _variance_of_mean(gap: Floats, block: int) -> Floats:
+    """Variance of each column's mean under the stationary bootstrap, times n, float64[k]; Politis and Romano 1994."""
+    n = len(gap)
+    power = np.abs(np.fft.rfft(gap - gap.mean(axis=0), 2 * n, axis=0)) ** 2
+    covariance = np.fft.irfft(power, 2 * n, axis=0)[:n] / n
+    lag, stays = np.arange(1, n), 1.0 - 1.0 / block
+    weight = (1.0 - lag / n) * stays**lag + lag / n * stays ** (n - lag)
+    result: Floats = np.maximum(covariance[0] + 2.0 * weight @ covariance[1:], STEADY * covariance[0])
     return result
 
 

@@ -141,7 +141,7 @@ def test_a_draw_keeps_the_session_and_the_trade_s_frame_and_takes_different_trad
 
 
 def test_every_tradable_row_of_the_session_is_as_likely_as_any_other():
-    """Three of eight, 20,000 times: chi-square on the counts, and pairs are as frequent as they should be."""
+    """Three of eight, 20,000 times: counts, pairs, and repeats from one draw to the next are those of chance."""
     rows, start, size, count = np.arange(8), np.array([0]), np.array([8]), np.array([3])
     rng, n = np.random.default_rng(2), 20_000
     drawn = np.array([benchmarks._draw(rows, start, size, count, rng.random(3)) for _ in range(n)])
@@ -149,6 +149,8 @@ def test_every_tradable_row_of_the_session_is_as_likely_as_any_other():
     assert stats.chisquare(np.bincount(drawn[:, 2], minlength=8)).pvalue > 0.001
     both = (np.any(drawn == 1, axis=1) & np.any(drawn == 6, axis=1)).mean()
     assert both == pytest.approx(3 / 8 * 2 / 7, abs=0.008)
+    for place in range(3):
+        assert (drawn[1:, place] == drawn[:-1, place]).mean() == pytest.approx(1 / 8, abs=0.008)
 
 
 def test_a_strategy_that_takes_every_row_is_its_own_benchmark():
@@ -157,6 +159,13 @@ def test_a_strategy_that_takes_every_row_is_its_own_benchmark():
     found = compared(panel, [chosen(signals_of(panel), panel, np.flatnonzero(pool))], TEN_BPS, draws=9)
     np.testing.assert_allclose(found.drawn_mean_r, found.mean_r, rtol=1e-12)
     assert (found.p_mean_r, found.p_sharpe) == (1.0, 1.0)
+
+
+def test_a_second_signal_in_a_symbol_that_is_held_does_not_count():
+    panel = walks(3, symbols=6, length=80)
+    rows = np.array([50, 51, 52, 130, 140])
+    found = compared(panel, [chosen(signals_of(panel), panel, rows)], draws=2)
+    assert found.mean_r == compared(panel, [chosen(signals_of(panel), panel, rows[[0, 3, 4]])], draws=2).mean_r
 
 
 def next_five(panel: Panel) -> np.ndarray:
@@ -193,22 +202,44 @@ def test_knowing_on_which_days_the_market_will_rise_is_worth_nothing_here():
 
 
 @pytest.fixture(scope="module")
-def p_without_edge() -> np.ndarray:
-    """Both p-values of two strategies over 60 driftless worlds, with costs."""
+def without_edge() -> np.ndarray:
+    """Both p-values and the clustered excess of two strategies over 60 driftless worlds, with costs."""
     found = []
     for seed in range(60):
         panel = walks(1000 + seed)
         name, changes = (("ibs_rsi", {}), ("turtle_soup", {"min_depth_atr": 0.0, "lookback_bars": 6}))[seed % 2]
         result = compared(panel, [signals_of(panel, name, **changes)], TEN_BPS, seed=seed, draws=39)
-        found.append((result.p_mean_r, result.p_sharpe))
+        found.append((result.p_mean_r, result.p_sharpe, result.excess_t))
     return np.array(found)
 
 
-def test_without_an_edge_p_is_uniform(p_without_edge):
-    for p in p_without_edge.T:
+def test_without_an_edge_p_is_uniform_and_the_excess_is_not_significant(without_edge):
+    for p in without_edge[:, :2].T:
         assert stats.kstest(p, "uniform").pvalue > 0.01
         assert np.mean(p <= 0.05) <= 0.12
         assert 0.4 < p.mean() < 0.6
+    t = without_edge[:, 2]
+    assert abs(t.mean()) < 0.4
+    assert np.mean(t > 1.645) <= 0.12
+
+
+def test_picks_that_share_their_fate_fool_the_p_value_and_not_the_clustered_statistic():
+    """Two sectors of ten; each session five picks of one of them, by chance. No edge, and the draws look tame."""
+    z, t = [], []
+    for seed in range(25):
+        rng = np.random.default_rng(300 + seed)
+        sectors = [np.cumsum(rng.normal(0, 0.02, 160)) for _ in range(2)]
+        own = [np.cumsum(rng.normal(0, 0.004, 160)) for _ in range(20)]
+        panel = panels.panel({f"S{k:02d}": bars(50 * np.exp(sectors[k // 10] + own[k])) for k in range(20)})
+        rows = []
+        for s in range(50, 150, 6):
+            first = 10 * int(rng.integers(0, 2))
+            rows += [160 * k + s for k in range(first, first + 5)]
+        found = compared(panel, [chosen(signals_of(panel), panel, np.array(rows))], draws=49)
+        z.append((found.mean_r - found.drawn_mean_r.mean()) / found.drawn_mean_r.std())
+        t.append(found.excess_t)
+    assert np.std(z) > 1.5
+    assert 0.6 < np.std(t) < 1.5
 
 
 def test_a_planted_reversal_is_found(calendar):
@@ -217,6 +248,7 @@ def test_a_planted_reversal_is_found(calendar):
     found = compared(panel, [signals_of(panel, min_history_bars=250, sma_bars=200)], TEN_BPS, draws=99)
     assert found.p_mean_r == 0.01
     assert found.p_sharpe <= 0.05
+    assert found.excess_t > 3
 
 
 def test_the_same_seed_gives_the_same_digits_and_more_draws_begin_with_the_same_ones():
@@ -244,6 +276,10 @@ def test_the_tables_of_a_walk_forward_are_its_out_of_sample_record():
     found = benchmarks.random_entry(panel, features, tables, *span, TEN_BPS, seed=1, draws=5)
     assert found.sharpe == metrics.sharpe(record.portfolio.returns)
     assert found.signals == len(record.outcomes)
+    assert np.any(np.diff(rows) < 0)
+    o = record.outcomes.take(np.argsort(record.outcomes.row))
+    alone = engine.one_per_symbol(o)
+    assert found.mean_r == o.net_r[alone & o.closed].mean()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from kobe.backtest import metrics, overfit
+from kobe.backtest import metrics, montecarlo, overfit
 from kobe.backtest.overfit import Moments
 from kobe.core.errors import ConfigError, DataError
 
@@ -187,6 +187,32 @@ def test_the_order_of_strategies_changes_nothing_even_with_ties_and_idle_ones(se
     assert np.isfinite(one.logits).all()
 
 
+def test_of_several_best_the_one_that_does_worst_later_counts():
+    """In the first half A and B are idle and C loses; later A loses less than B, and C wins."""
+    a, b, c = (np.zeros(8) for _ in range(3))
+    a[4:], b[4:] = [-0.01, 0.0, -0.01, 0.0], [-0.02, -0.01, -0.02, -0.01]
+    c[:4], c[4:] = [-0.01, 0.0, -0.02, 0.0], [0.01, 0.02, 0.01, 0.0]
+    found = overfit.pbo(np.column_stack((a, b, c)), blocks=2)
+    np.testing.assert_allclose(found.logits, [math.log((1 / 4) / (3 / 4)), math.log((1 / 4) / (3 / 4))])
+    assert (found.probability, found.loss_share) == (1.0, 1.0)
+
+
+def test_halves_score_by_the_sharpe_ratio_also_where_blocks_differ_by_a_session():
+    returns = noise(8, 43, 3)
+    scores = overfit._half_sharpes(returns, 4)
+    borders = [0, 11, 22, 32, 43]
+    for got, picked in zip(scores, combinations(range(4), 2), strict=True):
+        half = np.concatenate([returns[borders[k] : borders[k + 1]] for k in picked])
+        np.testing.assert_allclose(got, half.mean(axis=0) / half.std(axis=0, ddof=1), atol=1e-12)
+
+
+def test_copies_of_a_strategy_score_alike_wherever_they_stand():
+    returns = noise(4, 2268, 37)
+    returns[:, -1] = returns[:, 0]
+    scores = overfit._half_sharpes(returns, 16)
+    np.testing.assert_array_equal(scores[:, 0], scores[:, -1])
+
+
 def test_equal_strategies_sit_at_the_median_and_there_the_choice_is_overfitted():
     same = np.tile(noise(2, 64, 1), (1, 4))
     found = overfit.pbo(same, blocks=4)
@@ -246,6 +272,23 @@ def test_a_poor_model_in_the_set_misleads_the_reality_check_more_than_hansen_s_t
     poor = rng.normal(-0.02, 0.08, (750, 20))
     found = overfit.superior_ability(np.zeros(750), np.hstack((good, poor)), block_sessions=5, seed=1)
     assert found.consistent < 0.05 < found.reality_check
+
+
+def test_the_reality_check_looks_at_the_largest_mean_and_the_studentised_test_at_the_surest():
+    """A steady model is sure to earn a little; a wild one has the larger mean, which is luck."""
+    rng = np.random.default_rng(6)
+    steady, wild = rng.normal(0.0005, 0.002, 750), rng.normal(0.0, 0.05, 750)
+    wild += 0.001 - wild.mean()
+    found = overfit.superior_ability(np.zeros(750), np.column_stack((steady, wild)), block_sessions=5, seed=1)
+    assert found.upper < 0.01
+    assert found.reality_check > 0.2
+
+
+def test_the_variance_of_a_mean_is_what_resampling_shows():
+    gap = np.column_stack([autoregressive(phi, 300, 5) for phi in (0.0, 0.6, -0.3)])
+    rng = np.random.default_rng(1)
+    means = [gap[montecarlo.stationary_indices(300, 8, rng)].mean(axis=0) for _ in range(4000)]
+    np.testing.assert_allclose(overfit._variance_of_mean(gap, 8), 300 * np.var(means, axis=0), rtol=0.08)
 
 
 def test_the_same_seed_gives_the_same_digits_and_blocks_are_at_least_five():
