@@ -192,8 +192,8 @@ def random_entry(
     those the strategy might have traded (`strategies.spec.tradable`). Side, score, target, exit rule, hold, costs and
     the stop's distance in ATR stay those of the signal replaced; a fixed stop level becomes the level as many ATR
     from the new close. Sessions are kept, so that timing the market earns nothing here: only the choice within a
-    session does. Rows are drawn without repeating, as signals are different symbols; with repeats the draws would
-    vary more than the strategy and every p-value be too mild.
+    session does. Rows are drawn without repeating, as signals are of different symbols: with repeats the draws would
+    vary more than the strategy can.
 
     Args:
         panel: the bars.

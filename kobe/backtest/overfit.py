@@ -331,7 +331,7 @@ class SuperiorAbility:
     Attributes:
         consistent: Hansen's SPA, the one to quote.
         lower, upper: its bounds, for models that are all poor and all relevant.
-        reality_check: White's, without studentising; poor models in the set make it lenient towards none.
+        reality_check: White's, without studentising; poor models in the set raise it.
         models, block_sessions, samples, seed: what they were made from.
     """
 

@@ -199,6 +199,7 @@ def test_knowing_on_which_days_the_market_will_rise_is_worth_nothing_here():
     timed = compared(panel, [chosen(signals_of(panel), panel, np.concatenate(rows))], draws=99)
     assert timed.mean_r > 0.1
     assert 0.05 < timed.p_mean_r < 0.95
+    assert abs(timed.excess_t) < 2.5
 
 
 @pytest.fixture(scope="module")
