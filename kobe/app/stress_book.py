@@ -69,7 +69,9 @@ def fullest(ctx: Context) -> Subject:
     """
     names, root = list(ctx.settings.strategies), ctx.paths.walk_forward
     curves = split_files.read_last(root, names, "equity_curve")
-    peaks = {s: c.row(int(c.get_column("exposure").fill_nan(0.0).arg_max() or 0), named=True) for s, c in curves.items()}
+    peaks = {
+        s: c.row(int(c.get_column("exposure").fill_nan(0.0).arg_max() or 0), named=True) for s, c in curves.items()
+    }
     strategy = max(peaks, key=lambda s: peaks[s]["exposure"])
     day, equity = peaks[strategy]["date"], float(peaks[strategy]["equity_usd"])
     trades = split_files.read_last(root, [strategy], "trade_list")[strategy]

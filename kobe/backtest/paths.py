@@ -89,7 +89,7 @@ def walk_paths(
         key = path_key(seed, np.uint64(first + p))
         if scheme == PERMUTED:
             order[:] = np.arange(n)
-        equity = peak = kept = lowest = 1.0
+        equity = peak = scale = kept = lowest = 1.0
         least = np.inf
         at = np.int64(0)
         for t in range(horizon):
@@ -97,9 +97,8 @@ def walk_paths(
             equity *= growth[at]
             least = min(least, growth[at])
             if equity > peak:
-                peak = equity
-            elif equity < kept * peak:
-                kept = equity / peak
+                peak, scale = equity, 1.0 / equity  # new peaks are rare, a division every day is not
+            kept = min(kept, equity * scale)
             lowest = min(lowest, equity)
         final[p], depth[p], worst[p], ruined[p] = equity, 1.0 - kept, least - 1.0, lowest <= ruin_at
     return final, depth, worst, ruined

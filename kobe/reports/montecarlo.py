@@ -42,7 +42,11 @@ class Outlook:
 def build(outlooks: Sequence[Outlook], *, paths: int, horizon: int, seed: int, banners: tuple[str, ...]) -> Document:
     """Build the report of one run."""
     sections = [
-        Section(title="Stationary block bootstrap of daily returns", table=_figures(outlooks)),
+        Section(
+            title="Stationary block bootstrap of daily returns",
+            lines=("VaR and CVaR are losses: a negative one is a gain.",),
+            table=_figures(outlooks),
+        ),
         Section(
             title="The same days resampled otherwise",
             lines=("Single days and permutations break up runs of bad days and understate drawdowns; not for use.",),
