@@ -114,6 +114,8 @@ def _lots(oms: Oms, past: Panel, symbol: str, shares: int, notes: list[str]) -> 
 def _price(past: Panel, symbol: str, mine: Sequence[Position], notes: list[str]) -> float:
     if symbol in past.symbols:
         row = int(past.offsets[past.position(symbol) + 1]) - 1
+        if past.session[row] < past.last_session:
+            notes.append(f"{symbol}: marked at its last bar, of {past.calendar.sessions[past.session[row]]}")
         return float(past.close[row] * past.raw_factor[row])
     if not mine:
         raise MissingDataError("no bars of a held symbol", seen=symbol, next_command="kobe data import FILE")

@@ -1,7 +1,9 @@
 """Monte Carlo: any sharding gives the same digits, tails are exact, and what breaks up bad runs understates them."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -108,6 +110,14 @@ def test_two_threads_give_the_digits_of_one():
     with ThreadPoolExecutor(2) as pool:
         together = list(pool.map(shard, [(0, 700), (700, 2000)]))
     assert summarise(together) == summarise([shard((0, 2000))])
+
+
+def test_another_process_gives_the_digits_of_this_one():
+    """A fresh interpreter, as a worker of a cluster is; it finds the same paths whatever it did before."""
+    shard = partial(simulate, NOISE, horizon=252, seed=5)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        away = pool.submit(shard, 300, 500).result()
+    assert summarise([shard(0, 300), away]) == summarise([shard(0, 500)])
 
 
 def test_a_longer_path_begins_like_the_shorter_one():
