@@ -42,7 +42,7 @@ def run_stress(ctx: Context, request: StressRequest) -> Document:
     seed = ctx.settings.run.seed
     if not subject.book.holdings:
         ctx.audit.append("stress", {"of": subject.of, "as_of": str(subject.as_of), "positions": 0, "losses_usd": {}})
-        return report.empty(subject.of, subject.as_of, subject.banners)
+        return report.empty(subject.of, subject.as_of, notes=subject.notes, banners=subject.banners)
     book = subject.book if request.equity_usd is None else _with_equity(subject.book, request.equity_usd)
     chosen = [_recorded(ctx, SCENARIOS[name]) for name in request.scenarios or SCENARIOS]
     results = [(s, stress.apply(book, s, seed=seed)) for s in chosen]

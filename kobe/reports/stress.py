@@ -12,14 +12,15 @@ from kobe.reports.document import Document, Section, Table
 SCHEMA = "kobe.stress/1"
 
 
-def empty(of: str, as_of: date, banners: tuple[str, ...]) -> Document:
+def empty(of: str, as_of: date, *, notes: Sequence[str], banners: tuple[str, ...]) -> Document:
     """Say that there is nothing to stress."""
     return Document(
         schema=SCHEMA,
         title=f"Stress of {of}, {as_of}",
         summary=("Nothing is held: no scenario can touch an empty book.",),
         banners=banners,
-        data={"of": of, "as_of": str(as_of), "positions": 0, "results": []},
+        sections=(Section(title="Notes", lines=tuple(notes)),) if notes else (),
+        data={"of": of, "as_of": str(as_of), "positions": 0, "notes": list(notes), "results": []},
     )
 
 

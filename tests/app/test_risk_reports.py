@@ -187,6 +187,16 @@ def test_the_actual_book_is_the_broker_s_with_the_stops_that_rest_for_it(holding
     assert document.data["results"][0]["stops_hit"] == len(account.positions)
 
 
+def test_what_the_ledger_holds_and_the_broker_does_not_is_named_even_when_nothing_is_left(holding):
+    ctx, _ = holding
+    held = {p.symbol for p in desk.manager(ctx).book().positions}
+    assert held
+    document = run_stress(replace(ctx, broker=OtherBroker({})), StressRequest())
+    assert document.data["results"] == []
+    assert {note.partition(":")[0] for note in document.data["notes"]} == held
+    assert all("kobe reconcile" in note for note in document.sections[0].lines)
+
+
 class OtherBroker:
     """A broker that holds something the ledger does not know."""
 
