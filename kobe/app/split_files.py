@@ -1,10 +1,10 @@
 """The artifacts of a split: trade list, equity curve, parameters, trials, and a manifest that is written last."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -13,9 +13,11 @@ from kobe import __version__
 from kobe.backtest import account, fills
 from kobe.backtest.folds import Fold
 from kobe.backtest.walk_forward import Split, Trial, WalkForward
+from kobe.core.errors import MissingDataError, SchemaError
 from kobe.core.ids import canonical_json, digest
 from kobe.core.panel import Panel
 from kobe.core.ports import Artifacts
+from kobe.infra.records.artifacts import sha256_file
 from kobe.reports.document import jsonable
 from kobe.strategies.spec import BaseParams, Strategy
 
@@ -133,3 +135,47 @@ def write_split(
     manifest = {**facts, "files": dict(sorted(files.items())), "open_trades": open_trades, "final": open_trades == 0}
     artifacts.write(folder / "manifest.json", canonical_json(jsonable(manifest)).encode())
     return files
+
+
+def finished(root: Path, strategy: str) -> list[Path]:
+    """Return the folders of the splits that were written whole, oldest first."""
+    return sorted(m.parent for m in (root / strategy).glob("split_*/manifest.json"))
+
+
+def read_last(
+    root: Path, strategies: Sequence[str], table: Literal["trade_list", "equity_curve"]
+) -> dict[str, pl.DataFrame]:
+    """Return a table of the last walk-forward per strategy, its splits one after the other.
+
+    A strategy that was not walked is left out.
+
+    Raises:
+        MissingDataError: none of them was walked.
+        SchemaError: a file is not the one its manifest names.
+    """
+    found = {s: [_read_checked(f, f"{table}.parquet") for f in finished(root, s)] for s in strategies}
+    if not any(found.values()):
+        raise MissingDataError(
+            "no walk-forward yet", seen=f"no finished split of {', '.join(strategies)} in {root.name}",
+            next_command="kobe walk-forward",
+        )  # fmt: skip
+    return {s: pl.concat(frames) for s, frames in found.items() if frames}
+
+
+def banners_of(root: Path, strategies: Sequence[str]) -> tuple[str, ...]:
+    """Return the warnings the bars of the last walk-forward carried."""
+    folders = [f for s in strategies for f in finished(root, s)]
+    said = [b for f in folders for b in json.loads((f / "manifest.json").read_text(encoding="utf-8"))["banners"]]
+    return tuple(dict.fromkeys(said))
+
+
+def _read_checked(folder: Path, name: str) -> pl.DataFrame:
+    named = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"].get(name)
+    seen = sha256_file(folder / name)
+    if seen != named:
+        where = f"{folder.parent.name}/{folder.name}/{name}"
+        raise SchemaError(
+            f"{where} is not the file its manifest names", seen=seen[:16], expected=str(named)[:16],
+            next_command="kobe walk-forward",
+        )  # fmt: skip
+    return pl.read_parquet(folder / name)

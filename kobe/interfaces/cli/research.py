@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kobe.interfaces.cli.shell import DryRun, Json, Session, execute, key_values, parse_day
+from kobe.interfaces.cli.shell import AsOf, DryRun, Json, Session, execute, key_values, parse_day
 
 if TYPE_CHECKING:
     from kobe.app.context import Context
@@ -53,6 +53,53 @@ def walk_forward(
         return run_walk_forward(ctx, WalkForwardRequest(strategy=strategy, until=until, resume=not fresh))
 
     execute(use_case, json=json, progress=True)
+
+
+def montecarlo(
+    strategy: Annotated[str, typer.Option(help="both, or one strategy.")] = "both",
+    paths: Annotated[int, typer.Option(min=100, max=1_000_000, help="Simulated paths.")] = 10_000,
+    horizon_sessions: Annotated[int, typer.Option(min=1, max=25_200, help="Sessions per path.")] = 252,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of run.seed.")] = None,
+    json: Json = False,
+) -> None:
+    """Resample the walk-forward's out-of-sample days in blocks: drawdowns, VaR, CVaR, chances of profit and ruin.
+
+    Example: kobe montecarlo --strategy ibs_rsi --horizon-sessions 504
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.montecarlo import MonteCarloRequest, run_montecarlo
+
+        request = MonteCarloRequest(strategy=strategy, paths=paths, horizon_sessions=horizon_sessions, seed=seed)
+        return run_montecarlo(ctx, request)
+
+    execute(use_case, json=json)
+
+
+def stress(
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(help="black_monday, covid, flash_crash or volatility_doubling; repeatable, all when none."),
+    ] = None,
+    equity: Annotated[float | None, typer.Option(help="Dollars, instead of the account's equity.")] = None,
+    of_walk_forward: Annotated[
+        bool, typer.Option("--of-walk-forward", help="The fullest out-of-sample book instead of the broker's.")
+    ] = False,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """Put the book through Black Monday, March 2020, the flash crash and a volatility shock, stops and margin included.
+
+    Example: kobe stress --scenario black_monday --json
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.stress import StressRequest, run_stress
+
+        chosen = tuple(scenario or ())
+        return run_stress(ctx, StressRequest(scenarios=chosen, equity_usd=equity, of_walk_forward=of_walk_forward))
+
+    execute(use_case, json=json, as_of=as_of)
 
 
 def train_meta(json: Json = False) -> None:
@@ -106,6 +153,8 @@ def register(app: typer.Typer) -> None:
     """Put the commands of this file on the root."""
     app.command()(backtest)
     app.command("walk-forward")(walk_forward)
+    app.command()(montecarlo)
+    app.command()(stress)
     app.command("train-meta")(train_meta)
     app.command()(promote)
     app.command()(scan)
