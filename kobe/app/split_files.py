@@ -59,25 +59,26 @@ def _number(value: float | None) -> float:
 
 
 def write_choice(artifacts: Artifacts, folder: Path, split: Split, inputs: str) -> dict[str, str]:
-    """Write parameters and trials; returns file name -> digest."""
+    """Write parameters and trials; returns file name -> digest. A torn file is noticed and made again."""
     document = {
         "inputs": inputs, "params": asdict(split.params), "params_hash": split.params_hash,
         "chosen_by": split.chosen_by, "why": split.why, "trials": jsonable([asdict(t) for t in split.trials]),
     }  # fmt: skip
     facts = [{k: v for k, v in asdict(t).items() if k != "params"} for t in split.trials]
     rows = [dict(sorted(t.params.items())) | fact for t, fact in zip(split.trials, facts, strict=True)]
-    files = {"params.json": artifacts.write(folder / "params.json", canonical_json(document).encode())}
-    return files | write_table(artifacts, folder / "trials", pl.DataFrame(rows))
+    content = canonical_json(document).encode()
+    files = {"params.json": artifacts.write(folder / "params.json", content, wait=False)}
+    return files | write_table(artifacts, folder / "trials", pl.DataFrame(rows), wait=False)
 
 
-def write_table(artifacts: Artifacts, stem: Path, frame: pl.DataFrame) -> dict[str, str]:
+def write_table(artifacts: Artifacts, stem: Path, frame: pl.DataFrame, *, wait: bool = True) -> dict[str, str]:
     """Write a frame as Parquet and CSV; returns file name -> digest."""
     import io
 
     buffer = io.BytesIO()
     frame.write_parquet(buffer, compression="zstd")
     written = {stem.name + ".parquet": buffer.getvalue(), stem.name + ".csv": frame.write_csv().encode()}
-    return {name: artifacts.write(stem.parent / name, content) for name, content in written.items()}
+    return {name: artifacts.write(stem.parent / name, content, wait=wait) for name, content in written.items()}
 
 
 def trades_frame(panel: Panel, record: WalkForward) -> pl.DataFrame:
@@ -129,8 +130,8 @@ def write_split(
 ) -> dict[str, str]:
     """Write one split whole, its manifest last; a split with open trades says that it is not final yet."""
     files = write_choice(artifacts, folder, split, facts["inputs"])
-    files |= write_table(artifacts, folder / "trade_list", trades)
-    files |= write_table(artifacts, folder / "equity_curve", equity)
+    files |= write_table(artifacts, folder / "trade_list", trades, wait=False)
+    files |= write_table(artifacts, folder / "equity_curve", equity, wait=False)
     open_trades = trades.filter(pl.col("state") == "open").height
     manifest = {**facts, "files": dict(sorted(files.items())), "open_trades": open_trades, "final": open_trades == 0}
     artifacts.write(folder / "manifest.json", canonical_json(jsonable(manifest)).encode())

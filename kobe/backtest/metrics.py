@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from kobe.core.panel import Floats
 from kobe.core.units import SESSIONS_PER_YEAR
@@ -70,14 +71,34 @@ def payoff(pnl: Floats) -> float:
     return float(wins.mean() / -losses.mean()) if len(wins) and len(losses) else math.nan
 
 
+@njit(cache=True, nogil=True)
+def _clustered_t(values: Floats, dates: npt.NDArray[np.int32]) -> float:
+    n = len(values)
+    if n < 2:
+        return np.nan
+    mean = 0.0
+    for value in values:
+        mean += value
+    mean /= n
+    squares, residual, clusters = 0.0, 0.0, 1
+    for i in range(n):
+        if i and dates[i] != dates[i - 1]:
+            squares += residual * residual
+            residual = 0.0
+            clusters += 1
+        residual += values[i] - mean
+    squares += residual * residual
+    if clusters < 2 or squares <= 0.0:
+        return np.nan
+    return float(mean * n / np.sqrt(squares * clusters / (clusters - 1)))
+
+
 def date_clustered_t(values: Floats, dates: npt.NDArray[np.int32]) -> float:
     """T statistic of the mean when values of one date move together; NaN with fewer than two dates."""
-    clusters, back = np.unique(dates, return_inverse=True)
-    if len(clusters) < 2:
-        return math.nan
-    residual = np.bincount(back, weights=values - values.mean())
-    error = math.sqrt(float(np.sum(residual**2)) * len(clusters) / (len(clusters) - 1)) / len(values)
-    return float(values.mean()) / error if error > 0 else math.nan
+    if np.any(dates[1:] < dates[:-1]):
+        order = np.argsort(dates, kind="stable")
+        values, dates = values[order], dates[order]
+    return float(_clustered_t(values, dates))
 
 
 def wilson_interval(wins: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:

@@ -89,11 +89,10 @@ def clustered_interval(
     clusters, back = np.unique(dates, return_inverse=True)
     if len(clusters) < 2:
         return float("nan"), float("nan")
-    order = np.argsort(back, kind="stable")
-    groups = np.split(values[order], np.cumsum(np.bincount(back))[:-1])
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(groups), size=(samples, len(groups)))
-    drawn = [statistic(np.concatenate([groups[k] for k in pick])) for pick in picks]
+    ordered = values[np.argsort(back, kind="stable")]
+    borders = np.concatenate(([0], np.cumsum(np.bincount(back))))
+    picks = np.random.default_rng(seed).integers(0, len(clusters), size=(samples, len(clusters)))
+    drawn = [statistic(paths.gather_groups(ordered, borders, pick)) for pick in picks]
     return _percentiles(np.array(drawn), level)
 
 

@@ -11,7 +11,6 @@ from itertools import combinations
 from statistics import NormalDist
 
 import numpy as np
-import numpy.typing as npt
 
 from kobe.backtest import metrics
 from kobe.backtest.montecarlo import LEAST_BLOCK
@@ -355,7 +354,7 @@ def superior_ability(
     Args:
         benchmark: float64[n] daily returns; zeros for cash.
         models: float64[n, k] daily returns on the same sessions, everything that was tried.
-        block_sessions: mean length of the stationary bootstrap's blocks (`optimal_block`), at least 5.
+        block_sessions: mean length of the stationary bootstrap's blocks (`montecarlo.block_length`), at least 5.
         seed: of the bootstrap.
         samples: of the bootstrap.
 
@@ -411,48 +410,3 @@ def _variance_of_mean(gap: Floats, block: int) -> Floats:
     weight = (1.0 - lag / n) * stays**lag + lag / n * stays ** (n - lag)
     result: Floats = np.maximum(covariance[0] + 2.0 * weight @ covariance[1:], STEADY * covariance[0])
     return result
-
-
-def optimal_block(returns: Floats) -> float:
-    """Return the mean block length for the stationary bootstrap of a series, at least 5 sessions.
-
-    Args:
-        returns: float64[n], daily returns; no NaN.
-
-    Returns:
-        Sessions; the least length for a series that never varies.
-
-    Raises:
-        DataError: fewer than 20 returns, or NaN among them.
-
-    Source: Politis and White 2004, corrected by Patton, Politis and White 2009. Autocorrelations are divided by the
-    variance of the whole series; arch divides by that of the overlapping parts, and where one of them is close to its
-    significance bound the two lengths differ. The floor is the holding horizon: arch has none.
-    """
-    n = len(returns)
-    if n < 20:
-        raise DataError("too few returns to see how long they depend on each other", seen=n, expected="20 or more")
-    _require_finite(returns)
-    away = returns - returns.mean()
-    run = max(5, int(math.log10(n)))
-    longest = math.ceil(math.sqrt(n)) + run
-    lags = min(longest, n - 1)
-    covariance = np.array([away[k:] @ away[: n - k] for k in range(lags + 1)]) / n
-    if covariance[0] <= STEADY * float(np.mean(returns**2)):
-        return float(LEAST_BLOCK)
-    reach = _reach(np.abs(covariance) / covariance[0] < 2.0 * math.sqrt(math.log10(n) / n), run, lags)
-    k = np.arange(1, reach + 1)
-    weighted = 2.0 * np.minimum(1.0, 2.0 * (1.0 - k / reach)) * covariance[1 : reach + 1]
-    spread = covariance[0] + float(weighted.sum())
-    if spread == 0.0:
-        return float(LEAST_BLOCK)
-    length = (float(k @ weighted) ** 2 / spread**2 * n) ** (1.0 / 3.0)
-    return float(max(LEAST_BLOCK, min(length, math.ceil(min(3.0 * math.sqrt(n), n / 3.0)))))
-
-
-def _reach(small: npt.NDArray[np.bool_], run: int, lags: int) -> int:
-    """Twice the first lag from which `run` autocorrelations in a row are insignificant; all lags if there is none."""
-    for lag in range(1, lags - run + 1):
-        if small[lag : lag + run].all():
-            return min(2 * lag, lags)
-    return lags

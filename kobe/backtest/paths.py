@@ -130,3 +130,18 @@ def walk_dates(
             peak = max(peak, earned[p])
             depth[p] = max(depth[p], peak - earned[p])
     return earned, made, depth
+
+
+@njit(cache=True, nogil=True)
+def gather_groups(values: Floats, borders: Ints, picks: Ints) -> Floats:
+    """Return the values of the picked groups one after the other; group k lies between borders k and k + 1."""
+    size = 0
+    for k in picks:
+        size += borders[k + 1] - borders[k]
+    out = np.empty(size)
+    at = 0
+    for k in picks:
+        for i in range(borders[k], borders[k + 1]):
+            out[at] = values[i]
+            at += 1
+    return out

@@ -97,6 +97,7 @@ def _record(
     table = strategy.signals(panel, features, params)
     outcomes = engine.evaluate(panel, features, table, assumptions)
     kept = outcomes.take(engine.one_per_symbol(outcomes) & outcomes.closed)
+    kept = kept.take(np.argsort(kept.session, kind="stable"))  # a window is a slice, and its dates ascend
     return _Record(
         params=params,
         params_hash=table.params_hash,
@@ -107,8 +108,9 @@ def _record(
 
 
 def _trial(record: _Record, fold: Fold, choice: Choice) -> Trial:
-    mine = in_train(fold, record.session, record.exit_session, choice.purge_sessions)
-    net_r, dates = record.net_r[mine], record.session[mine]
+    span = slice(*np.searchsorted(record.session, [fold.train_first, fold.train_last + 1]))
+    mine = in_train(fold, record.session[span], record.exit_session[span], choice.purge_sessions)
+    net_r, dates = record.net_r[span][mine], record.session[span][mine]
     enough = len(net_r) >= choice.least_trades
     return Trial(
         params=asdict(record.params),

@@ -99,8 +99,8 @@ class AuditLog(Protocol):
 class Artifacts(Protocol):
     """Files that appear whole or not at all."""
 
-    def write(self, path: Path, content: bytes) -> str:
-        """Write a file by rename and return the SHA-256 of its content."""
+    def write(self, path: Path, content: bytes, *, wait: bool = True) -> str:
+        """Write a file by rename and return the SHA-256 of its content; `wait` until it is on the disk."""
         ...
 
     def sweep(self, folder: Path) -> list[Path]:

@@ -15,7 +15,8 @@ def average_true_range(panel: Panel, n: int) -> Floats:
 def yang_zhang(panel: Panel, n: int) -> Floats:
     """Annualised Yang-Zhang volatility of the last n bars (0.25 = 25% a year).
 
-    NaN before bar n, and everywhere for n = 1. Known at the close. Source: Yang and Zhang 2000; fixture F11 in DOMAIN 5.
+    NaN before bar n, and everywhere for n = 1. Known at the close. Source: Yang and Zhang 2000; fixture F11 in
+    DOMAIN 5.
     """
     if n < 2:
         return np.full(len(panel), np.nan)

@@ -70,13 +70,15 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def write_whole(path: Path, content: bytes | memoryview, *, sync_name: bool = True) -> None:
+def write_whole(path: Path, content: bytes | memoryview, *, sync_name: bool = True, sync_content: bool = True) -> None:
     """Write a file so that a reader or a crash sees the old content or the new, never a mixture.
 
     Args:
         path: where the file appears; missing folders are made.
         content: all of its bytes.
         sync_name: wait for the rename too; without it a power cut may bring the old content back, whole.
+        sync_content: wait for the content; without it a power cut may leave a torn file. For files whose digest a
+            durable manifest holds and that can be made again.
 
     Raises:
         ConfigError: the folder cannot be written.
@@ -84,7 +86,7 @@ def write_whole(path: Path, content: bytes | memoryview, *, sync_name: bool = Tr
     """
     try:
         make_folder(path.parent)
-        _write_and_rename(path, content)
+        _write_and_rename(path, content, wait=sync_content)
         if sync_name:
             sync_folder(path.parent)
     except OSError as error:
@@ -113,12 +115,13 @@ def sweep(folder: Path) -> list[Path]:
     return sorted(removed)
 
 
-def _write_and_rename(path: Path, content: bytes | memoryview) -> None:
+def _write_and_rename(path: Path, content: bytes | memoryview, *, wait: bool) -> None:
     descriptor, temporary = _open_temporary(path.parent)
     try:
         try:
             write_all(descriptor, content)
-            sync(descriptor)
+            if wait:
+                sync(descriptor)
             if sys.platform != "win32":
                 temporary.replace(path)  # while the file is open it is locked, so no sweep can take it
         finally:

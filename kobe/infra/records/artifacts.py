@@ -11,12 +11,13 @@ from kobe.infra import durable
 class FileArtifacts:
     """Artifacts on the file system. Writing what is already there changes nothing, not even the time stamp."""
 
-    def write(self, path: Path, content: bytes) -> str:
+    def write(self, path: Path, content: bytes, *, wait: bool = True) -> str:
         """Write a file by rename and return the SHA-256 of its content.
 
         Args:
             path: where the file appears; missing folders are made.
             content: all of its bytes.
+            wait: until it is on the disk; False for files that can be made again and whose digest a manifest holds.
 
         Returns:
             64 hex digits.
@@ -26,7 +27,7 @@ class FileArtifacts:
             ExternalError: the disk is full or did not answer.
         """
         if not _holds(path, content):
-            durable.write_whole(path, content)
+            durable.write_whole(path, content, sync_name=wait, sync_content=wait)
         return hashlib.sha256(content).hexdigest()
 
     def sweep(self, folder: Path) -> list[Path]:

@@ -232,3 +232,25 @@ def test_the_block_length_is_arch_s(phi):
         expected = float(optimal_block_length(record)["stationary"].iloc[0])
         assert montecarlo.block_length(record) == pytest.approx(max(expected, 5.0), rel=1e-9)
     assert montecarlo.block_length(np.zeros(300)) == 5.0
+
+
+def test_longer_dependence_gives_longer_blocks():
+    def autoregressive(phi: float, seed: int) -> np.ndarray:
+        noise = np.random.default_rng(seed).normal(0.0, 0.01, 1000)
+        for t in range(1, 1000):
+            noise[t] += phi * noise[t - 1]
+        return noise
+
+    lengths = [np.mean([montecarlo.block_length(autoregressive(p, k)) for k in range(10)]) for p in (0.0, 0.5, 0.9)]
+    assert lengths[0] < lengths[1] < lengths[2]
+
+
+def test_resampled_dates_are_gathered_whole_as_a_plain_loop_does():
+    rng = np.random.default_rng(3)
+    values, dates = rng.normal(size=60), rng.integers(0, 20, 60).astype(np.int32)
+    groups = [values[dates == d] for d in np.unique(dates)]
+    picks = np.random.default_rng(5).integers(0, len(groups), size=(200, len(groups)))
+    drawn = [float(np.concatenate([groups[k] for k in pick]).mean()) for pick in picks]
+    expected = np.quantile(drawn, [0.025, 0.975])
+    found = montecarlo.clustered_interval(values, dates, lambda v: float(v.mean()), seed=5, samples=200)
+    assert found == pytest.approx(tuple(expected), rel=1e-12)

@@ -337,31 +337,3 @@ def autoregressive(phi: float, n: int, seed: int) -> np.ndarray:
     for t in range(1, n):
         series[t] += phi * series[t - 1]
     return series
-
-
-def test_the_block_length_equals_arch_s_except_where_a_bound_is_met_by_a_hair():
-    from arch.bootstrap import optimal_block_length
-
-    cases = [(phi, n, seed) for phi in (0.0, 0.3, 0.6, 0.9, -0.4) for n in (60, 500, 2268) for seed in range(8)]
-    series = [autoregressive(*case) for case in cases]
-    theirs = [max(5.0, float(optimal_block_length(s)["stationary"].iloc[0])) for s in series]
-    ours = [overfit.optimal_block(s) for s in series]
-    equal = np.isclose(ours, theirs, rtol=1e-9)
-    assert equal.mean() >= 0.95
-    assert np.sum(np.array(ours) > 5.0) > 40  # the floor does not make them equal
-
-
-def test_longer_dependence_gives_longer_blocks_and_none_gives_the_holding_horizon():
-    lengths = [
-        np.mean([overfit.optimal_block(autoregressive(phi, 1000, seed)) for seed in range(10)]) for phi in (0, 0.5, 0.9)
-    ]
-    assert lengths[0] < lengths[1] < lengths[2]
-    assert overfit.optimal_block(autoregressive(0.0, 1000, 1)) == 5.0
-    assert overfit.optimal_block(np.full(40, 0.001)) == 5.0
-    assert overfit.optimal_block(np.cumsum(np.ones(100))) <= 30.0
-
-
-@pytest.mark.parametrize("returns", [np.zeros(19), np.full(40, np.nan)])
-def test_a_series_too_short_or_unknown_has_no_block_length(returns):
-    with pytest.raises(DataError):
-        overfit.optimal_block(returns)
