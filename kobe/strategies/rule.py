@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from kobe.core.errors import ConfigError
 from kobe.core.evaluation import Mask, evaluate_condition
-from kobe.core.expressions import Condition, parse_condition, text
+from kobe.core.expression_reader import parse_condition
+from kobe.core.expressions import Condition, text
 from kobe.core.panel import BAR_COLUMNS, Floats, Panel
 from kobe.core.signal_table import SignalTable
 from kobe.features.table import INDICATORS, FeatureTable

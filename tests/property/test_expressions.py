@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from kobe.core.errors import UsageError
 from kobe.core.evaluation import Incremental, evaluate_condition, evaluate_number
+from kobe.core.expression_reader import FUNCTIONS, parse
 from kobe.core.expressions import (
     CONDITION,
-    FUNCTIONS,
     Arithmetic,
     Call,
     Comparison,
@@ -25,7 +25,6 @@ from kobe.core.expressions import (
     Number,
     canonical,
     digest,
-    parse,
     text,
 )
 

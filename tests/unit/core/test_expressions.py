@@ -8,7 +8,8 @@ import pytest
 
 from kobe.core.errors import KobeError, MissingDataError, UsageError
 from kobe.core.evaluation import Incremental, evaluate_condition, evaluate_number
-from kobe.core.expressions import MAX_LENGTH, depth, digest, names, parse, parse_condition, size, text
+from kobe.core.expression_reader import MAX_LENGTH, parse, parse_condition
+from kobe.core.expressions import depth, digest, names, size, text
 
 NAN, INF = math.nan, math.inf
 
