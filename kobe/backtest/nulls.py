@@ -65,7 +65,8 @@ def shuffled_sessions(panel: Panel, seed: int) -> Panel:
 
     The same seed gives the same bits. A null for mean reversion too; volatility no longer clusters.
     """
-    keys = np.random.default_rng([seed, 2]).random(_span(panel))
+    rng = np.random.default_rng([seed, 2])
+    keys = rng.random(_span(panel))
     return _remade(panel, lambda shape, place: shape.take(np.argsort(keys[place], kind="stable")))
 
 

@@ -117,12 +117,20 @@ def _compare(op: str, left: Floats, right: Floats) -> Mask:
     gap = left - right
     noise = NOISE * np.maximum(np.maximum(np.abs(left), np.abs(right)), 1.0)
     known = np.isfinite(left) & np.isfinite(right)
-    tests = {
-        "<": gap < -noise, "<=": gap <= noise, ">": gap > noise, ">=": gap >= -noise,
-        "==": np.abs(gap) <= noise, "!=": np.abs(gap) > noise,
-    }  # fmt: skip
-    result: Mask = known & tests[op]
+    result: Mask = known & _passes(op, gap, noise)
     return result
+
+
+def _passes(op: str, gap: Floats, noise: Floats) -> Mask:
+    tests: dict[str, Callable[[], Mask]] = {
+        "<": lambda: gap < -noise,
+        "<=": lambda: gap <= noise,
+        ">": lambda: gap > noise,
+        ">=": lambda: gap >= -noise,
+        "==": lambda: np.abs(gap) <= noise,
+        "!=": lambda: np.abs(gap) > noise,
+    }
+    return tests[op]()
 
 
 def _arithmetic(op: str, left: Floats, right: Floats) -> Floats:
