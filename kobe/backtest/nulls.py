@@ -52,8 +52,6 @@ def phase_randomised(panel: Panel, seed: int) -> Panel:
         dealt = shape.take(np.argsort(keys[place], kind="stable"))
         turn = np.exp(1j * np.angle(np.fft.rfft(noise[place])))
         turn[0] = 1.0  # the mean stays
-        if len(place) % 2 == 0:
-            turn[-1] = 1.0  # the fastest frequency has no phase
         moves = [np.fft.irfft(np.fft.rfft(m) * turn, len(place)) for m in (shape.overnight, shape.session)]
         return replace(dealt, overnight=moves[0], session=moves[1])
 

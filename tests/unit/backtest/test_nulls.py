@@ -86,6 +86,15 @@ def test_turned_phases_keep_every_spectrum_and_every_cross_spectrum(bars):
         assert np.allclose(returns(whole, a).std(), returns(made, a).std())
 
 
+@pytest.mark.parametrize("null", NULLS)
+def test_the_drift_stays(null):
+    whole = market()
+    for seed in range(6):
+        made = null(whole, seed)
+        for s in whole.symbols:
+            assert returns(made, s).mean() == pytest.approx(returns(whole, s).mean(), abs=1e-12)
+
+
 def test_turned_phases_keep_a_linear_reversal_and_dealt_sessions_do_not():
     whole = market(2000, reversal=0.5)
     turned, dealt = phase_randomised(whole, 2), shuffled_sessions(whole, 2)

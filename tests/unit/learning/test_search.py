@@ -116,6 +116,51 @@ def test_the_genetic_search_asks_for_a_generation_at_once():
     assert {t.step for t in found.trials} >= {f"generation {k}" for k in range(1, 11)}
 
 
+class Spy:
+    """A breeder that notes the parents it is handed; children are strangers."""
+
+    def __init__(self) -> None:
+        self.inner = ParameterBreeder(kind="test", space=SPACE)
+        self.parents: list[Genome] = []
+
+    def random(self, rng):
+        return self.inner.random(rng)
+
+    def cross(self, rng, one, two):
+        self.parents += [one, two]
+        return self.inner.random(rng)
+
+    def mutate(self, rng, parent):
+        return parent
+
+    def neighbours(self, centre):
+        return []
+
+
+def test_the_best_genomes_live_on_and_have_children_in_every_generation():
+    spy, count = Spy(), iter(range(10_000))
+
+    def evaluate(genomes):
+        return [Fitness(t=100.0 - next(count), trades=50, mean_r=0.1) for _ in genomes]
+
+    found = evolve(spy, evaluate, Evolution(population=10, generations=12, elite=2, crossover=1.0))
+    elite = [t.genome for t in found.trials[:2]]
+    last = spy.parents[-16:]
+    assert len(found.trials) == 10 + 11 * 8
+    assert set(elite) & set(last)
+    assert not set(last) & {t.genome for t in found.trials[2:80]}
+
+
+def test_a_tournament_prefers_the_better_and_a_larger_one_more_so():
+    means = []
+    for tournament in (2, 5):
+        spy, hill = Spy(), Hill()
+        found = evolve(spy, hill, Evolution(population=20, generations=8, tournament=tournament, crossover=1.0))
+        drawn = np.mean([t.fitness.t for t in found.trials])
+        means.append(np.mean([hill.of(p).t for p in spy.parents]) - drawn)
+    assert 0.1 < means[0] < means[1]
+
+
 def test_a_lone_peak_is_found_and_rejected():
     found = grid("test", SPACE, Hill(peak=True), seconds_per_trial=0.0)
     assert found.best.score == 9.0
