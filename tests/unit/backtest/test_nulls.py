@@ -89,7 +89,7 @@ def test_turned_phases_keep_every_spectrum_and_every_cross_spectrum(bars):
 @pytest.mark.parametrize("null", NULLS)
 def test_the_drift_stays(null):
     whole = market()
-    for seed in range(6):
+    for seed in range(20):
         made = null(whole, seed)
         for s in whole.symbols:
             assert returns(made, s).mean() == pytest.approx(returns(whole, s).mean(), abs=1e-12)
