@@ -23,6 +23,7 @@ from kobe.backtest.fills import (
     initial_stop,
 )  # fmt: skip
 from kobe.core.panel import Floats, Ints
+from kobe.core.threads import in_parts
 
 DELISTED_AFTER_SESSIONS = 5  # no bar for this long while the market traded: written off, not kept for ever
 
@@ -121,15 +122,9 @@ def _follow(m: Any, rules: Any, out: Any, i: int, sign: int, end: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def walk_signals(market: Market, wishes: Wishes, rules: Rules) -> Walked:
-    """Walk every signal through the bars after it."""
-    n = len(wishes.row)
-    out = Walked(
-        np.full(n, NO_BAR, np.int8), np.full(n, -1, np.int64), np.full(n, np.nan), np.full(n, np.nan),
-        np.full(n, np.nan), np.full(n, -1, np.int64), np.full(n, np.nan), np.zeros(n, np.int8),
-        np.zeros(n, np.bool_), np.zeros(n), np.zeros(n),
-    )  # fmt: skip
-    for i in range(n):
+def _walk_part(first: int, last: int, market: Market, wishes: Wishes, rules: Rules, out: Walked) -> None:
+    """Walk signals `first` to `last` (not included); each fills its own place."""
+    for i in range(first, last):
         state, fill, stop = _enter(market, wishes, rules, i)
         out.state[i] = state
         if state != CLOSED:
@@ -139,6 +134,17 @@ def walk_signals(market: Market, wishes: Wishes, rules: Rules) -> Walked:
         out.entry_row[i], out.entry_price[i], out.stop[i] = wishes.row[i] + 1, fill, stop
         out.target[i] = fill + sign * wishes.target_r[i] * (sign * (fill - stop))
         _follow(market, rules, out, i, sign, market.offsets[wishes.symbol[i] + 1])
+
+
+def walk_signals(market: Market, wishes: Wishes, rules: Rules) -> Walked:
+    """Walk every signal through the bars after it."""
+    n = len(wishes.row)
+    out = Walked(
+        np.full(n, NO_BAR, np.int8), np.full(n, -1, np.int64), np.full(n, np.nan), np.full(n, np.nan),
+        np.full(n, np.nan), np.full(n, -1, np.int64), np.full(n, np.nan), np.zeros(n, np.int8),
+        np.zeros(n, np.bool_), np.zeros(n), np.zeros(n),
+    )  # fmt: skip
+    in_parts(n, 10 * n, lambda a, b: _walk_part(a, b, market, wishes, rules, out))
     return out
 
 

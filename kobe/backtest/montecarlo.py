@@ -91,7 +91,8 @@ def clustered_interval(
         return float("nan"), float("nan")
     ordered = values[np.argsort(back, kind="stable")]
     borders = np.concatenate(([0], np.cumsum(np.bincount(back))))
-    picks = np.random.default_rng(seed).integers(0, len(clusters), size=(samples, len(clusters)))
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(0, len(clusters), size=(samples, len(clusters)))
     drawn = [statistic(paths.gather_groups(ordered, borders, pick)) for pick in picks]
     return _percentiles(np.array(drawn), level)
 

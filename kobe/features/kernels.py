@@ -1,64 +1,89 @@
 """Compiled recursions over symbol-major arrays. Each walks one symbol at a time and looks only backwards.
 
-Every kernel takes `offsets` (int64[n + 1], row borders of the symbols) and float64[rows] inputs without NaN,
-and returns float64[rows] with NaN where the value is not yet defined. Row t is known at the close of bar t.
+Most kernels work on symbols `first` to `last` (not included), take `offsets` (int64[n + 1], row borders of all symbols)
+and float64[rows] inputs without NaN, and fill float64[rows] with NaN where the value is not yet defined; `filled` runs
+them over all symbols. Row t is known at the close of bar t.
 """
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from kobe.core.panel import Floats, Ints
+from kobe.core.threads import in_parts
 
 Bools = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
+
+
+def filled(kernel: Any, offsets: Ints, *inputs: Any, columns: int = 1) -> Any:
+    """Run a kernel over all symbols, in threads where that pays, and return what it filled: one column or several."""
+    out = [np.empty(int(offsets[-1])) for _ in range(columns)]
+    in_parts(len(offsets) - 1, int(offsets[-1]), lambda a, b: kernel(a, b, offsets, *inputs, *out))
+    return out[0] if columns == 1 else out
+
 
 ZERO = 1e-14  # below this an average move counts as none, as in TA-Lib
 
 
 @njit(cache=True, nogil=True)
-def sma(offsets: Ints, x: Floats, n: int) -> Floats:
+def sma(first: int, last: int, offsets: Ints, x: Floats, n: int, out: Floats) -> None:
     """Mean of the last n values; first defined at bar n - 1 of a symbol. Equals TA-Lib SMA."""
-    out = np.full(len(x), np.nan)
-    for k in range(len(offsets) - 1):
+    for k in range(first, last):
         total = 0.0
         start = offsets[k]
         for t in range(start, offsets[k + 1]):
             total += x[t]
+            out[t] = np.nan
             if t - start >= n - 1:
                 out[t] = total / n
                 total -= x[t - n + 1]
-    return out
 
 
 @njit(cache=True, nogil=True)
-def rolling_mean_min(offsets: Ints, x: Floats, n: int, least: int) -> Floats:
-    """Mean of the last n values, or of those there are when at least `least`."""
-    out = np.full(len(x), np.nan)
-    for k in range(len(offsets) - 1):
+def mean_product(first: int, last: int, offsets: Ints, x: Floats, y: Floats, n: int, least: int, out: Floats) -> None:
+    """Mean of x times y over the last n rows, or over those there are when at least `least`."""
+    for k in range(first, last):
         total = 0.0
         start = offsets[k]
         for t in range(start, offsets[k + 1]):
-            total += x[t]
+            total += x[t] * y[t]
             if t - start >= n:
-                total -= x[t - n]
+                total -= x[t - n] * y[t - n]
             seen = min(t - start + 1, n)
-            if seen >= least:
-                out[t] = total / seen
-    return out
+            out[t] = total / seen if seen >= least else np.nan
 
 
 @njit(cache=True, nogil=True)
-def rsi(offsets: Ints, close: Floats, n: int) -> Floats:
+def ibs(first: int, last: int, offsets: Ints, high: Floats, low: Floats, close: Floats, out: Floats) -> None:
+    """(close - low) / (high - low); NaN where high equals low."""
+    for t in range(offsets[first], offsets[last]):
+        span = high[t] - low[t]
+        out[t] = (close[t] - low[t]) / span if span > 0.0 else np.nan
+
+
+@njit(cache=True, nogil=True)
+def bars_seen(first: int, last: int, offsets: Ints, out: Floats) -> None:
+    """Bars of the same symbol before each bar."""
+    for k in range(first, last):
+        for t in range(offsets[k], offsets[k + 1]):
+            out[t] = t - offsets[k]
+
+
+@njit(cache=True, nogil=True)
+def rsi(first: int, last: int, offsets: Ints, close: Floats, n: int, out: Floats) -> None:
     """Wilder RSI in [0, 100], seeded with the mean of the first n changes; first defined at bar n.
 
     Equals TA-Lib RSI, except that no movement at all is NaN and not 0 (DOMAIN D7).
     """
-    out = np.full(len(close), np.nan)
-    for k in range(len(offsets) - 1):
+    for k in range(first, last):
         start = offsets[k]
         gain = 0.0
         loss = 0.0
+        if start < offsets[k + 1]:
+            out[start] = np.nan
         for t in range(start + 1, offsets[k + 1]):
             change = close[t] - close[t - 1]
             up = max(0.0, change)
@@ -73,50 +98,43 @@ def rsi(offsets: Ints, close: Floats, n: int) -> Floats:
             else:
                 gain = (gain * (n - 1) + up) / n
                 loss = (loss * (n - 1) + down) / n
-            if i >= n and gain + loss >= ZERO:
-                out[t] = 100.0 * (gain / (gain + loss))
-    return out
+            out[t] = 100.0 * (gain / (gain + loss)) if i >= n and gain + loss >= ZERO else np.nan
 
 
 @njit(cache=True, nogil=True)
-def true_range(offsets: Ints, high: Floats, low: Floats, close: Floats) -> Floats:
-    """Largest of high - low and the distances of both from the previous close; NaN at a symbol's first bar."""
-    out = np.full(len(close), np.nan)
-    for k in range(len(offsets) - 1):
-        for t in range(offsets[k] + 1, offsets[k + 1]):
-            previous = close[t - 1]
-            out[t] = max(high[t] - low[t], abs(high[t] - previous), abs(low[t] - previous))
-    return out
+def wilder_atr(
+    first: int, last: int, offsets: Ints, high: Floats, low: Floats, close: Floats, n: int, out: Floats
+) -> None:
+    """Wilder average of the true range, seeded with the mean of TR_1..TR_n at bar n. Equals TA-Lib ATR.
 
-
-@njit(cache=True, nogil=True)
-def wilder_atr(offsets: Ints, ranges: Floats, n: int) -> Floats:
-    """Wilder average of the true range, seeded with the mean of TR_1..TR_n at bar n. Equals TA-Lib ATR."""
-    out = np.full(len(ranges), np.nan)
-    for k in range(len(offsets) - 1):
+    The true range is the largest of high - low and the distances of both from the previous close.
+    """
+    for k in range(first, last):
         start = offsets[k]
         value = 0.0
+        if start < offsets[k + 1]:
+            out[start] = np.nan
         for t in range(start + 1, offsets[k + 1]):
+            before = close[t - 1]
+            true_range = max(high[t] - low[t], abs(high[t] - before), abs(low[t] - before))
             i = t - start
             if i <= n:
-                value += ranges[t]
+                value += true_range
                 if i == n:
                     value /= n
             else:
-                value = (value * (n - 1) + ranges[t]) / n
-            if i >= n:
-                out[t] = value
-    return out
+                value = (value * (n - 1) + true_range) / n
+            out[t] = value if i >= n else np.nan
 
 
 @njit(cache=True, nogil=True)
-def prior_low_and_age(offsets: Ints, low: Floats, n: int) -> tuple[Floats, Floats]:
+def prior_low_and_age(first: int, last: int, offsets: Ints, low: Floats, n: int, lowest: Floats, age: Floats) -> None:
     """Lowest low of the n bars before t (t not among them) and its age in bars; equal lows: the newest counts."""
-    lowest = np.full(len(low), np.nan)
-    age = np.full(len(low), np.nan)
-    for k in range(len(offsets) - 1):
+    for k in range(first, last):
         start = offsets[k]
         best = start
+        if start < offsets[k + 1]:
+            lowest[start] = age[start] = np.nan
         for t in range(start + 1, offsets[k + 1]):
             if best < t - n:
                 best = t - n
@@ -125,29 +143,31 @@ def prior_low_and_age(offsets: Ints, low: Floats, n: int) -> tuple[Floats, Float
                         best = j
             elif low[t - 1] <= low[best]:
                 best = t - 1
-            if t - start >= n:
-                lowest[t] = low[best]
-                age[t] = t - best
-    return lowest, age
+            known = t - start >= n
+            lowest[t] = low[best] if known else np.nan
+            age[t] = t - best if known else np.nan
 
 
 @njit(cache=True, nogil=True)
-def yang_zhang(offsets: Ints, opened: Floats, high: Floats, low: Floats, close: Floats, n: int) -> Floats:
+def yang_zhang(
+    first: int, last: int, offsets: Ints, opened: Floats, high: Floats, low: Floats, close: Floats, n: int, out: Floats
+) -> None:
     """Yang-Zhang volatility (annualised, 252 sessions) of the last n bars (DOMAIN 5); first defined at bar n."""
-    out = np.full(len(close), np.nan)
     weight = 0.34 / (1.34 + (n + 1) / (n - 1))
     overnight, body, scatter = np.empty(n), np.empty(n), np.empty(n)
-    for k in range(len(offsets) - 1):
+    for k in range(first, last):
         start = offsets[k]
+        if start < offsets[k + 1]:
+            out[start] = np.nan
         for t in range(start + 1, offsets[k + 1]):
             up, down = np.log(high[t] / opened[t]), np.log(low[t] / opened[t])
             place = (t - start - 1) % n
             overnight[place], body[place] = np.log(opened[t] / close[t - 1]), np.log(close[t] / opened[t])
             scatter[place] = up * (up - body[place]) + down * (down - body[place])
+            out[t] = np.nan
             if t - start >= n:
                 variance = (_squares(overnight) + weight * _squares(body)) / (n - 1) + (1 - weight) * scatter.mean()
                 out[t] = np.sqrt(252.0 * variance)
-    return out
 
 
 @njit(cache=True, nogil=True)
@@ -171,6 +191,22 @@ def share_at_or_below(x: Floats, rows: Ints, n: int) -> Floats:
             count += x[j] <= x[t]
         out[i] = count / n
     return out
+
+
+@njit(cache=True, nogil=True)
+def usable_rows(  # noqa: PLR0913, PLR0917 - one pass over what every strategy asks of a row
+    first: int, last: int, offsets: Ints, sign: int, tradable: Bools, close: Floats, factor: Floats, adv: Floats,
+    atr: Floats, trend: Floats, min_price: float, min_adv: float, min_history: int, noise: float, out: Bools,
+) -> None:  # fmt: skip
+    """Where a symbol is tradable, priced, liquid and old enough, and its close beyond the trend by more than noise.
+
+    NaN compares as false, so an unknown value never lets a row through. `sign` 0 leaves the trend out.
+    """
+    for k in range(first, last):
+        for t in range(offsets[k], offsets[k + 1]):
+            good = tradable[t] and t - offsets[k] >= min_history and adv[t] >= min_adv and atr[t] > 0.0
+            good = good and close[t] * factor[t] >= min_price
+            out[t] = good and (sign == 0 or sign * (close[t] - trend[t]) > noise * abs(trend[t]))
 
 
 @njit(cache=True, nogil=True)

@@ -1,7 +1,5 @@
 """Momentum and mean reversion: IBS and Wilder's RSI."""
 
-import numpy as np
-
 from kobe.core.panel import Floats, Panel
 from kobe.features import kernels
 
@@ -11,12 +9,11 @@ def internal_bar_strength(panel: Panel, n: int = 1) -> Floats:  # noqa: ARG001 -
 
     Known at the close. Source: Pagonidis 2013.
     """
-    span = panel.high - panel.low
-    out = np.full(len(panel), np.nan)
-    np.divide(panel.close - panel.low, span, out=out, where=span > 0)
-    return out
+    values: Floats = kernels.filled(kernels.ibs, panel.offsets, panel.high, panel.low, panel.close)
+    return values
 
 
 def relative_strength_index(panel: Panel, n: int) -> Floats:
     """Wilder RSI of closes in [0, 100]; NaN before bar n and where nothing moved. Oracle: TA-Lib RSI."""
-    return kernels.rsi(panel.offsets, panel.close, n)
+    values: Floats = kernels.filled(kernels.rsi, panel.offsets, panel.close, n)
+    return values

@@ -6,4 +6,5 @@ from kobe.features import kernels
 
 def simple_moving_average(panel: Panel, n: int) -> Floats:
     """Mean of the last n closes, dollars; NaN before bar n - 1. Known at the close. Oracle: TA-Lib SMA."""
-    return kernels.sma(panel.offsets, panel.close, n)
+    values: Floats = kernels.filled(kernels.sma, panel.offsets, panel.close, n)
+    return values

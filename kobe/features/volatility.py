@@ -8,8 +8,8 @@ from kobe.features import kernels
 
 def average_true_range(panel: Panel, n: int) -> Floats:
     """Wilder ATR in dollars; NaN before bar n, never 0 in the warm-up. Known at the close. Oracle: TA-Lib ATR."""
-    ranges = kernels.true_range(panel.offsets, panel.high, panel.low, panel.close)
-    return kernels.wilder_atr(panel.offsets, ranges, n)
+    values: Floats = kernels.filled(kernels.wilder_atr, panel.offsets, panel.high, panel.low, panel.close, n)
+    return values
 
 
 def yang_zhang(panel: Panel, n: int) -> Floats:
@@ -20,4 +20,6 @@ def yang_zhang(panel: Panel, n: int) -> Floats:
     """
     if n < 2:
         return np.full(len(panel), np.nan)
-    return kernels.yang_zhang(panel.offsets, panel.open, panel.high, panel.low, panel.close, n)
+    p = panel
+    values: Floats = kernels.filled(kernels.yang_zhang, p.offsets, p.open, p.high, p.low, p.close, n)
+    return values

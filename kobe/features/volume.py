@@ -11,5 +11,6 @@ def average_dollar_volume(panel: Panel, n: int) -> Floats:
 
     Split adjustment cancels in the product, so adjusted columns give the raw figure. Known at the close.
     """
-    dollars = panel.close * panel.volume
-    return kernels.rolling_mean_min(panel.offsets, dollars, n, min(n, LEAST_OBSERVATIONS))
+    least = min(n, LEAST_OBSERVATIONS)
+    values: Floats = kernels.filled(kernels.mean_product, panel.offsets, panel.close, panel.volume, n, least)
+    return values

@@ -12,6 +12,7 @@ from kobe.core.errors import ConfigError
 from kobe.core.ids import short_digest
 from kobe.core.panel import Floats, Panel
 from kobe.core.signal_table import SignalTable
+from kobe.core.threads import in_parts
 from kobe.features import kernels
 from kobe.features.table import FeatureTable
 
@@ -98,32 +99,30 @@ def tradable(panel: Panel, features: FeatureTable, params: BaseParams) -> Mask:
 
     NaN compares as False, so an undefined indicator never lets a row through.
     """
-
-    def compute() -> Mask:
-        result: Mask = (
-            panel.tradable
-            & (panel.close * panel.raw_factor >= params.min_price_usd)
-            & (features.column("adv_usd", 20) >= params.min_adv_usd)
-            & (features.column("bars_seen") >= params.min_history_bars)
-            & (features.column("atr", params.atr_bars) > 0)
-        )
-        return result
-
-    p = params
-    key = ("tradable", p.min_price_usd, p.min_adv_usd, p.min_history_bars, p.atr_bars)
-    return features.derived(key, compute)
+    return _usable(panel, features, params, 0)
 
 
 def in_trend(panel: Panel, features: FeatureTable, params: BaseParams, sign: int) -> Mask:
-    """Tradable rows with the close above (sign +1) or below (-1) the average of the trend filter."""
+    """Tradable rows with the close above (sign +1) or below (-1) the average of the trend filter, strict."""
+    return _usable(panel, features, params, sign)
 
+
+def _usable(panel: Panel, features: FeatureTable, params: BaseParams, sign: int) -> Mask:
     def compute() -> Mask:
-        trend = beyond(sign, panel.close, features.column("sma", params.sma_bars))
-        result: Mask = trend & tradable(panel, features, params)
-        return result
+        out = np.empty(len(panel), dtype=np.bool_)
+        adv, atr = features.column("adv_usd", 20), features.column("atr", params.atr_bars)
+        trend = features.column("sma", params.sma_bars) if sign else adv
+        inputs = (sign, panel.tradable, panel.close, panel.raw_factor, adv, atr, trend)
+        bounds = (params.min_price_usd, params.min_adv_usd, params.min_history_bars, THRESHOLD_NOISE)
+        in_parts(
+            len(panel.symbols), len(panel),
+            lambda a, b: kernels.usable_rows(a, b, panel.offsets, *inputs, *bounds, out),
+        )  # fmt: skip
+        return out
 
     p = params
-    key = ("in_trend", sign, p.sma_bars, p.min_price_usd, p.min_adv_usd, p.min_history_bars, p.atr_bars)
+    trend_bars = p.sma_bars if sign else 0
+    key = ("usable", sign, trend_bars, p.min_price_usd, p.min_adv_usd, p.min_history_bars, p.atr_bars)
     return features.derived(key, compute)
 
 

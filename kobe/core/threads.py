@@ -1,0 +1,27 @@
+"""Compiled work over parts of a range, in as many threads as numba may use; each part writes to its own places."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+WORTH_IT = 200_000  # items below which starting threads costs more than it saves
+
+
+def in_parts(count: int, items: int, work: Callable[[int, int], object]) -> None:
+    """Call `work(first, last)` over adjoining parts of `range(count)`; the parts' results must not depend on the cut.
+
+    Args:
+        count: length of the range.
+        items: how much there is to do in all; little is done in one part.
+        work: releases the GIL, writes only what belongs to its part.
+    """
+    import numba
+
+    parts = min(numba.get_num_threads(), count) if items >= WORTH_IT else 1
+    if parts <= 1:
+        work(0, count)
+        return
+    borders = [count * k // parts for k in range(parts + 1)]
+    with ThreadPoolExecutor(max_workers=parts) as pool:
+        for done in [pool.submit(work, a, b) for a, b in pairwise(borders)]:
+            done.result()
