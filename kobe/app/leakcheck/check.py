@@ -45,10 +45,10 @@ class Catch:
     differing: int
 
 
-def laboratory(world: World, terms: Terms, places: Sequence[Cut], seed: int) -> Lab:
-    """Set a world up for probing with the honest pipeline."""
+def laboratory(world: World, terms: Terms, places: Sequence[Cut], seed: int, pipeline: Pipeline | None = None) -> Lab:
+    """Set a world up for probing, with the honest pipeline unless another is given."""
     late = cuts.late(places, terms, *world.span)
-    return Lab(whole=Stages(world=world, pipeline=Pipeline(), terms=terms), seed=seed, late=late)
+    return Lab(whole=Stages(world=world, pipeline=pipeline or Pipeline(), terms=terms), seed=seed, late=late)
 
 
 def comparisons(lab: Lab, name: str, probe: Probe, session: int) -> Iterator[Comparison]:

@@ -58,15 +58,15 @@ def _ugly(world: World, terms: Terms, first: int, last: int, rng: np.random.Gene
     if len(late):
         split = int(rng.choice(late))
         found += [(split - 1, "the eve of a split"), (split, "the day of a split")]
-    ends = world.bars.group_by("symbol").agg(pl.col("date").max()).sort("symbol")
-    gone = _numbers(world, ends)
-    gone = gone[gone < last]
-    if len(gone):
-        found.append((int(rng.choice(gone)), "the last bar of a symbol"))
+    lives = world.bars.group_by("symbol").agg(first=pl.col("date").min(), last=pl.col("date").max()).sort("symbol")
+    listed, gone = (_numbers(world, lives, name) for name in ("first", "last"))
+    listed, gone = listed[listed > first], gone[gone < last]
+    found += [(int(n) - 1, "the eve of a listing") for n in (rng.choice(listed, 1) if len(listed) else ())]
+    found += [(int(n), "the last bar of a symbol") for n in (rng.choice(gone, 1) if len(gone) else ())]
     half = [n for n in range(first + FEWEST_SESSIONS, last) if world.calendar.is_early_close(world.day(n))]
     found += [(int(n), "a half day") for n in (rng.choice(half, 1) if half else ())]
-    return [*found, (last - 1, "one session before the end"), (first + 1, "the second session")]
+    return [*found, (first + 1, "the second session"), (last - 1, "one session before the end")]
 
 
-def _numbers(world: World, frame: pl.DataFrame) -> np.ndarray:
-    return np.searchsorted(world.calendar.days, frame.get_column("date").to_physical().to_numpy())
+def _numbers(world: World, frame: pl.DataFrame, name: str = "date") -> np.ndarray:
+    return np.searchsorted(world.calendar.days, frame.get_column(name).to_physical().to_numpy())

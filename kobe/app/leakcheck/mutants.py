@@ -45,6 +45,9 @@ MUTANTS: dict[str, Mutant] = {
     "volume_score_of_whole_sample": _input(
         "volume_z", planted.volume_score_of_whole_sample, "z-score with the whole sample's mean and spread"
     ),
+    "volume_score_after_splits": _input(
+        "volume_z", planted.volume_score_after_splits, "1 + shares that later splits multiplied, in a logarithm"
+    ),
     "breadth_of_survivors": _input("breadth", planted.breadth_of_survivors, "breadth over symbols alive at the end"),
     "return_to_come": _input("return_5", planted.return_to_come, "the target under an input's name"),
     "gap_of_tomorrow": _input("gap_atr", planted.gap_of_tomorrow, "the gap of the open that fills the order"),
@@ -62,6 +65,9 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "members_of_today": Mutant(
         "the last session's members for all dates", lambda p: replace(p, members=planted.members_of_today)
+    ),
+    "members_as_a_share": Mutant(
+        "the universe's size counts symbols yet to list", lambda p: replace(p, members=planted.members_as_a_share)
     ),
     "without_the_doomed": Mutant(
         "symbols that will be delisted are left out", lambda p: replace(p, mask=planted.without_the_doomed)

@@ -130,6 +130,17 @@ def volume_score_of_whole_sample(table: FeatureTable, rows: Rows) -> Floats:
     return out[rows]
 
 
+def volume_score_after_splits(table: FeatureTable, rows: Rows) -> Floats:
+    """One plus adjusted shares: the logarithm of a sum keeps a trace of splits to come."""
+    panel = table.panel
+    starts = panel.offsets[panel.symbol_of_row[rows]]
+    window = np.maximum(rows[:, None] - np.arange(19, -1, -1)[None, :], starts[:, None])
+    logs = np.log1p(panel.volume[window])
+    spread = logs.std(axis=1, ddof=1)
+    z = np.divide(logs[:, -1] - logs.mean(axis=1), spread, out=np.full(len(rows), np.nan), where=spread > 0)
+    return np.where(rows - starts >= 19, z, np.nan)
+
+
 def breadth_of_survivors(table: FeatureTable, rows: Rows) -> Floats:
     """Breadth over the symbols that still trade at the end."""
     panel = table.panel
@@ -221,11 +232,16 @@ def holds_placed_early(world: World) -> pl.DataFrame:
     return stages.find_holds(world).with_columns(pl.col("since").dt.offset_by("-60d"))
 
 
-def members_of_today(panel: Panel) -> Universe:
+def members_of_today(panel: Panel, size: int) -> Universe:
     """The list of the last session, used on the whole past."""
-    rules = Rules(size=max(1, len(panel.symbols) // 2), min_adv_usd=1e6, min_history=20)
+    rules = Rules(size=size, min_adv_usd=1e6, min_history=20)
     last = panel.calendar.sessions[panel.last_session]
     return universe.build(panel, "leakcheck", [last], rules, rolling=False)[0]
+
+
+def members_as_a_share(panel: Panel, _size: int) -> Universe:
+    """The universe's size is a share of all symbols there will ever be."""
+    return stages.choose_members(panel, max(1, int(len(panel.symbols) * 0.8)))
 
 
 def without_the_doomed(panel: Panel, members: Universe) -> Panel:

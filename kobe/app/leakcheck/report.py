@@ -12,14 +12,14 @@ from kobe.app.leakcheck.cuts import Cut
 from kobe.app.leakcheck.lab import Lab
 from kobe.app.leakcheck.mutants import MUTANTS
 from kobe.app.leakcheck.probes import PROBES
-from kobe.app.leakcheck.stages import Terms
+from kobe.app.leakcheck.stages import Pipeline, Terms
 from kobe.app.leakcheck.warm_up import Need
 from kobe.app.leakcheck.world import World
 from kobe.core.calendar import Calendar
-from kobe.core.errors import ExitCode
+from kobe.core.errors import ExitCode, UsageError
 from kobe.reports.document import Document, Section, Table, jsonable
 
-MUTANT_SYMBOLS, MUTANT_SEED, MUTANT_CUTS = 60, 81, 6
+MUTANT_SYMBOLS, MUTANT_SEED, MUTANT_CUTS = 60, 81, 7
 ALARMS_SHOWN, ALARMS_KEPT = 20, 500
 
 
@@ -29,6 +29,7 @@ class LeakcheckRequest:
 
     Attributes:
         mutants: also plant every leak, on a made-up market that holds every kind of event.
+        plant: check a pipeline with this one leak in it, to see what an alarm looks like.
         synthetic: check a made-up market and not the store.
         cuts: sessions at which the future is cut off.
         seed: of sample, cuts and other futures; None: the setting.
@@ -36,6 +37,7 @@ class LeakcheckRequest:
     """
 
     mutants: bool = False
+    plant: str | None = None
     synthetic: bool = False
     cuts: int = 8
     seed: int | None = None
@@ -46,8 +48,10 @@ def run_leakcheck(ctx: Context, request: LeakcheckRequest) -> Document:
     """Compare the pipeline on all of history with the pipeline on what was known, and say where they differ.
 
     Raises:
+        UsageError: there is no leak of that name.
         MissingDataError: the store holds no bars, or too few sessions.
     """
+    pipeline = _pipeline(request.plant)
     seed = ctx.settings.run.seed if request.seed is None else request.seed
     terms = Terms.of(ctx)
     if request.synthetic:
@@ -55,11 +59,21 @@ def run_leakcheck(ctx: Context, request: LeakcheckRequest) -> Document:
     else:
         world = worlds.from_store(ctx, request.symbols, seed)
     places = cuts.chosen(world, terms, request.cuts, seed)
-    lab = laboratory(world, terms, places, seed)
+    lab = laboratory(world, terms, places, seed, pipeline)
     findings = run_probes(lab, PROBES, places, ctx.progress)
     needs = warm_up.measure(lab.whole.whole_panel, seed)
     catches = planted(ctx, terms) if request.mutants else []
     return _document(lab, places, findings, catches, needs)
+
+
+def _pipeline(plant: str | None) -> Pipeline:
+    if plant is None:
+        return Pipeline()
+    if plant not in MUTANTS:
+        raise UsageError(
+            "no such planted leak", seen=plant, expected=", ".join(MUTANTS), next_command="kobe leakcheck --mutants"
+        )
+    return MUTANTS[plant].plant(Pipeline())
 
 
 def planted(ctx: Context, terms: Terms) -> list[Catch]:

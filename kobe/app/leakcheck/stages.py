@@ -27,7 +27,7 @@ from kobe.learning import train as training
 from kobe.strategies import STRATEGIES
 from kobe.strategies.spec import BaseParams, Strategy
 
-UNIVERSE_SHARE, UNIVERSE_EVERY_SESSIONS = 0.8, 63
+UNIVERSE_EVERY_SESSIONS = 63
 
 
 def find_holds(world: World) -> pl.DataFrame:
@@ -42,10 +42,9 @@ def adjust(world: World, held: pl.DataFrame) -> Panel:
     return assemble.panel_from(world.bars, world.calendar, world.provenance, world.events, held)
 
 
-def choose_members(panel: Panel) -> Universe:
+def choose_members(panel: Panel, size: int) -> Universe:
     """Choose a universe anew every quarter from the bars up to then."""
     days = range(panel.first_session + UNIVERSE_EVERY_SESSIONS, panel.last_session + 1, UNIVERSE_EVERY_SESSIONS)
-    size = max(1, int(len(panel.symbols) * UNIVERSE_SHARE))
     rules = Rules(size=size, min_adv_usd=1e6, min_history=20)
     chosen = [panel.calendar.sessions[n] for n in (days or [panel.last_session])]
     return universe.build(panel, "leakcheck", chosen, rules, rolling=True)[0]
@@ -65,7 +64,7 @@ class Pipeline:
 
     holds: Callable[[World], pl.DataFrame] = find_holds
     adjust: Callable[[World, pl.DataFrame], Panel] = adjust
-    members: Callable[[Panel], Universe] = choose_members
+    members: Callable[[Panel, int], Universe] = choose_members
     mask: Callable[[Panel, Universe], Panel] = universe.masked
     table: Callable[[Panel, str], FeatureTable] = FeatureTable
     inputs: Callable[..., Any] = datasets.feature_matrix
@@ -179,7 +178,9 @@ class Stages:
     @property
     def members(self) -> Universe:
         """The universe chosen from these bars."""
-        found: Universe = self._once("members", lambda: self.pipeline.members(self.whole_panel), uncut=True)
+        found: Universe = self._once(
+            "members", lambda: self.pipeline.members(self.whole_panel, self.world.universe_size), uncut=True
+        )
         return found
 
     @property

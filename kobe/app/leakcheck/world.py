@@ -14,6 +14,7 @@ from kobe.data.assemble import panel_from
 from kobe.data.manifest import Provenance
 from kobe.data.providers.synthetic import SyntheticSpec, synthetic_market
 
+UNIVERSE_SHARE = 0.8  # of the symbols under test, so that being left out occurs
 TAPE_DECIMALS = 6  # a price on the tape has at most four; what is beyond came from dividing and multiplying
 
 
@@ -27,6 +28,7 @@ class World:
         calendar: counts the sessions.
         provenance: what the bars mean.
         market: whose bars describe the market.
+        universe_size: how many symbols the universe holds; a number given, not counted from bars that come later.
     """
 
     bars: pl.DataFrame
@@ -34,6 +36,7 @@ class World:
     calendar: Calendar
     provenance: Provenance
     market: str
+    universe_size: int
 
     def day(self, session: int) -> date:
         """Return the date of a session number."""
@@ -76,7 +79,7 @@ def other_future(world: World, session: int, seed: int) -> World:
     return replace(world, bars=bars.filter(~(after & pl.col("symbol").is_in(gone))), events=events)
 
 
-def of_panel(panel: Panel, events: pl.DataFrame, market: str) -> World:
+def of_panel(panel: Panel, events: pl.DataFrame, market: str, universe_size: int) -> World:
     """Take a panel back to the tape: raw prices, and the splits its raw factors step by.
 
     Bars delivered with dividends in the price stay as they are: what later dividends did to them cannot be undone.
@@ -93,6 +96,7 @@ def of_panel(panel: Panel, events: pl.DataFrame, market: str) -> World:
         calendar=panel.calendar,
         provenance=Provenance(source=panel.source, feed=panel.feed, adjustment=meaning, universe=panel.universe),
         market=market,
+        universe_size=universe_size,
     )
 
 
@@ -116,14 +120,14 @@ def from_store(ctx: Context, symbols: int, seed: int) -> World:
     kept = set(rng.choice(names, min(symbols, len(names)), replace=False).tolist()) | {market}
     events = ctx.store.actions()
     told = actions.renamed(events, events).filter(pl.col("symbol").is_in(sorted(kept)))
-    return of_panel(panel.select(kept), told, market)
+    return of_panel(panel.select(kept), told, market, int(symbols * UNIVERSE_SHARE))
 
 
 def synthetic(calendar: Calendar, symbols: int, seed: int, years: int = 4) -> World:
     """Return a made-up market with dividends and delistings put in, so that every kind of event occurs."""
     spec = SyntheticSpec(symbols=symbols, years=years, seed=seed, reversal=2.5)
     panel = panel_from(synthetic_market(spec, calendar), calendar, Provenance(source="synthetic"))
-    return of_panel(panel, _made_up_events(panel, seed), "SPY")
+    return of_panel(panel, _made_up_events(panel, seed), "SPY", int(symbols * UNIVERSE_SHARE))
 
 
 def _made_up_events(panel: Panel, seed: int) -> pl.DataFrame:

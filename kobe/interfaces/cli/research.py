@@ -104,6 +104,7 @@ def scan(
 
 def leakcheck(
     mutants: Annotated[bool, typer.Option("--mutants", help="Plant every known leak and see it caught.")] = False,
+    plant: Annotated[str | None, typer.Option(help="Put this one leak in and see the alarm it raises.")] = None,
     synthetic: Annotated[bool, typer.Option("--synthetic", help="A made-up market, not the store's bars.")] = False,
     cuts: Annotated[int, typer.Option(min=1, max=100, help="Sessions at which the future is cut off.")] = 8,
     seed: Annotated[int | None, typer.Option(min=0, help="Of sample, cuts and other futures.")] = None,
@@ -118,7 +119,9 @@ def leakcheck(
     def use_case(ctx: "Context") -> "Document":
         from kobe.app.leakcheck.report import LeakcheckRequest, run_leakcheck
 
-        request = LeakcheckRequest(mutants=mutants, synthetic=synthetic, cuts=cuts, seed=seed, symbols=symbols)
+        request = LeakcheckRequest(
+            mutants=mutants, plant=plant, synthetic=synthetic, cuts=cuts, seed=seed, symbols=symbols
+        )
         return run_leakcheck(ctx, request)
 
     execute(use_case, json=json, progress=True)
