@@ -113,10 +113,10 @@ def test_every_probe_catches_some_leak_by_itself(terms, calendar):
     world = worlds.synthetic(calendar, report.MUTANT_SYMBOLS, report.MUTANT_SEED)
     some = cuts.chosen(world, terms, report.MUTANT_CUTS, report.MUTANT_SEED)
     alone = {
-        "adjustment": "total_return_prices", "holds": "holds_placed_early", "universe": "members_of_today",
-        "indicators": "centred_average", "inputs": "return_to_come", "signals": "ibs_of_tomorrow",
-        "outcomes": "signals_open_higher", "scan": "members_of_today", "gate_inputs": "members_of_today",
-        "choices": "no_purge", "out_of_sample": "ibs_of_tomorrow", "dataset": "return_to_come",
+        "adjustment": "total_return_prices", "holds": "holds_placed_early", "universe": "members_counted_later",
+        "indicators": "centred_average", "inputs": "return_to_come", "signals": "rsi_rank_in_whole_sample",
+        "outcomes": "labels_beyond_the_exit", "scan": "scan_told_the_return", "gate_inputs": "gate_told_the_last_volume",
+        "choices": "no_purge", "out_of_sample": "rsi_rank_in_whole_sample", "dataset": "labels_clipped",
         "fit": "fitted_on_all_rows", "model": "members_of_today",
     }  # fmt: skip
     assert set(alone) == set(PROBES)

@@ -66,8 +66,8 @@ MUTANTS: dict[str, Mutant] = {
     "members_of_today": Mutant(
         "the last session's members for all dates", lambda p: replace(p, members=planted.members_of_today)
     ),
-    "members_as_a_share": Mutant(
-        "the universe's size counts symbols yet to list", lambda p: replace(p, members=planted.members_as_a_share)
+    "members_counted_later": Mutant(
+        "the universe's size counts symbols yet to list", lambda p: replace(p, members=planted.members_counted_later)
     ),
     "without_the_doomed": Mutant(
         "symbols that will be delisted are left out", lambda p: replace(p, mask=planted.without_the_doomed)

@@ -239,9 +239,9 @@ def members_of_today(panel: Panel, size: int) -> Universe:
     return universe.build(panel, "leakcheck", [last], rules, rolling=False)[0]
 
 
-def members_as_a_share(panel: Panel, _size: int) -> Universe:
-    """The universe's size is a share of all symbols there will ever be."""
-    return stages.choose_members(panel, max(1, int(len(panel.symbols) * 0.8)))
+def members_counted_later(panel: Panel, _size: int) -> Universe:
+    """The universe's size is counted from all symbols there will ever be: all but ten."""
+    return stages.choose_members(panel, max(1, len(panel.symbols) - 10))
 
 
 def without_the_doomed(panel: Panel, members: Universe) -> Panel:
