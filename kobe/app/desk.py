@@ -68,7 +68,7 @@ def gather(ctx: Context, oms: Oms, request: OrderRequest, quote: Quote | None, p
     pending = [o for o in orders.values() if not o.status.is_final and not _closes(o)]
     busy = {p.symbol for p in positions} | {o.request.symbol for o in pending}
     account = ctx.broker.account()
-    tradable, raw_close, adv = _standing(past, request.symbol)
+    tradable, raw_close, adv = standing(past, request.symbol)
     return GateFacts(
         now=now,
         opens_at=ctx.calendar.opens_at(today) if trading else None,
@@ -93,7 +93,7 @@ def _closes(order: Order) -> bool:
     return order.request.effect.value == "close"
 
 
-def _standing(past: Panel, symbol: str) -> tuple[bool | None, Decimal | None, float | None]:
+def standing(past: Panel, symbol: str) -> tuple[bool | None, Decimal | None, float | None]:
     """Return whether a symbol may be traded on its last bar, its raw close and its average dollar volume."""
     if symbol not in past.symbols:
         return None, None, None

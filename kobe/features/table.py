@@ -122,7 +122,8 @@ def _volume_z(table: FeatureTable, rows: Rows) -> Floats:
     panel = table.panel
     starts = panel.offsets[panel.symbol_of_row[rows]]
     window = np.maximum(rows[:, None] - np.arange(19, -1, -1)[None, :], starts[:, None])
-    logs = np.log1p(panel.volume[window])
+    # In shares of the row's own day: log1p of shares that a later split multiplied would tell of that split.
+    logs = np.log1p(panel.volume[window] / panel.raw_factor[rows][:, None])
     spread = logs.std(axis=1, ddof=1)
     z = np.divide(logs[:, -1] - logs.mean(axis=1), spread, out=np.full(len(rows), np.nan), where=spread > 0)
     return np.where(rows - starts >= 19, z, np.nan)

@@ -149,6 +149,31 @@ def scan(
     execute(use_case, json=json)
 
 
+def leakcheck(
+    mutants: Annotated[bool, typer.Option("--mutants", help="Plant every known leak and see it caught.")] = False,
+    plant: Annotated[str | None, typer.Option(help="Put this one leak in and see the alarm it raises.")] = None,
+    synthetic: Annotated[bool, typer.Option("--synthetic", help="A made-up market, not the store's bars.")] = False,
+    cuts: Annotated[int, typer.Option(min=1, max=100, help="Sessions at which the future is cut off.")] = 8,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of sample, cuts and other futures.")] = None,
+    symbols: Annotated[int, typer.Option(min=10, max=2000, help="How many symbols are sampled or made up.")] = 60,
+    json: Json = False,
+) -> None:
+    """Prove that no stage sees the future: all of history and what was known must say the same; 8 where they do not.
+
+    Example: kobe leakcheck --synthetic --mutants
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.leakcheck.report import LeakcheckRequest, run_leakcheck
+
+        request = LeakcheckRequest(
+            mutants=mutants, plant=plant, synthetic=synthetic, cuts=cuts, seed=seed, symbols=symbols
+        )
+        return run_leakcheck(ctx, request)
+
+    execute(use_case, json=json, progress=True)
+
+
 def register(app: typer.Typer) -> None:
     """Put the commands of this file on the root."""
     app.command()(backtest)
@@ -158,3 +183,4 @@ def register(app: typer.Typer) -> None:
     app.command("train-meta")(train_meta)
     app.command()(promote)
     app.command()(scan)
+    app.command()(leakcheck)
