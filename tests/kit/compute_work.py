@@ -144,3 +144,12 @@ def grown(task, arrays):
     """Change the task itself."""
     task.append(0)
     return task
+
+
+def first_returns(task, arrays):
+    """Return the first task; the others take longer than any test."""
+    import time
+
+    if task:
+        time.sleep(600)
+    return task
