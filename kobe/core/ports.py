@@ -9,7 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 
 from kobe.core.clock import Clock
@@ -160,7 +159,7 @@ class Broker(Protocol):
 Progress = Callable[[int, int, str], None]
 """Called as (done, total, label) by long work; the terminal draws it, jobs ignore it."""
 
-Arrays = Mapping[str, npt.NDArray[np.generic]]
+Arrays = Mapping[str, npt.NDArray[Any]]
 """The shared arrays of a task by name; read-only."""
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")

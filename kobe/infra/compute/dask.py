@@ -49,6 +49,7 @@ class DaskCompute:
             )
         self._kit = kit
         self._arrays = kit.arrays.elsewhere() if kit.scheduler else kit.arrays.here()
+        self._count = kit.workers or os.cpu_count() or 1
         self._cluster: LocalCluster | None = None
         self._client: Client | None = None
 
@@ -69,7 +70,8 @@ class DaskCompute:
         parcel = work.pack(function, tasks, shared, self._arrays)
         if not parcel.tasks:
             return []
-        work_round = _Round(parcel, self._connected(), self._kit.scheduler, progress)
+        client = self._connected()
+        work_round = _Round(parcel, client, self._heal, self._kit.scheduler, progress)
         try:
             return work_round.run()
         finally:
@@ -92,13 +94,18 @@ class DaskCompute:
             self._client = self._remote() if self._kit.scheduler else self._local()
         return self._client
 
+    def _heal(self) -> None:
+        """Bring back workers of this machine that died while they started: dask drops those for good."""
+        if self._cluster is not None:
+            self._cluster.scale(self._count)  # type: ignore[no-untyped-call]
+
     def _local(self) -> "Client":
         distributed = _library()
         import dask
 
         with dask.config.set({"distributed.scheduler.allowed-failures": work.DEATHS - 1}):
             self._cluster = distributed.LocalCluster(
-                n_workers=self._kit.workers or os.cpu_count() or 1, threads_per_worker=1, processes=True,
+                n_workers=self._count, threads_per_worker=1, processes=True,
                 host="127.0.0.1", scheduler_port=0, dashboard_address=None, worker_dashboard_address=None,
                 silence_logs=logging.CRITICAL, security=True, memory_limit=0,
             )  # fmt: skip
@@ -127,8 +134,16 @@ class DaskCompute:
 class _Round:
     """One map: as many tasks under way as there are workers, answers taken as they come."""
 
-    def __init__(self, parcel: work.Parcel, client: "Client", address: str, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        parcel: work.Parcel,
+        client: "Client",
+        heal: Callable[[], None],
+        address: str,
+        progress: Progress | None,
+    ) -> None:
         self._parcel, self._client, self._address, self._progress = parcel, client, address, progress
+        self._heal = heal
         self._name = f"kobe-{secrets.token_hex(8)}"  # keys are new each time: nothing is answered from memory
         self._next = 0
         self._width, self._asked = 1, -math.inf
@@ -161,13 +176,18 @@ class _Round:
     def _send(self) -> None:
         """Have as many tasks under way as the cluster has threads; workers may come and go meanwhile."""
         if time.monotonic() - self._asked >= _WIDTH_S:
-            self._width, self._asked = max(1, _threads(self._client)), time.monotonic()
+            self._width, self._asked = max(1, self._threads()), time.monotonic()
         while len(self._away) < self._width and self._next < self._limit:
             key, task = f"{self._name}-{self._next}", self._parcel.tasks[self._next]
             future = self._client.submit(work.answer, self._parcel.header, task, key=key, pure=False)
             self._away[future] = self._next
             self._next += 1
             future.add_done_callback(self._done.put)  # type: ignore[no-untyped-call]
+
+    def _threads(self) -> int:
+        """Ask how many tasks the cluster can do at once."""
+        self._heal()
+        return sum(self._client.nthreads().values())  # type: ignore[no-untyped-call]
 
     def _finished(self) -> "Future[bytes]":
         """Wait for a task that is finished, or given up by the scheduler.
@@ -180,7 +200,7 @@ class _Round:
             try:
                 return self._done.get(timeout=_TICK_S)
             except queue.Empty:
-                lonely = 0 if _threads(self._client) else lonely + 1
+                lonely = 0 if self._threads() else lonely + 1
         raise _lonely(self._address)
 
     def _take(self, index: int, future: "Future[bytes]") -> None:
@@ -231,12 +251,9 @@ def _library() -> Any:
     return distributed
 
 
-def _threads(client: "Client") -> int:
-    return sum(client.nthreads().values())  # type: ignore[no-untyped-call]
-
-
 def _lonely(address: str) -> ExternalError:
     return ExternalError(
         "the dask scheduler has no worker", seen=address or "the cluster of this machine", expected="at least one",
-        next_command=f"dask worker {address} --nthreads 1 (docs/scale.md)", retryable=True,
+        next_command=f"dask worker {address} --nthreads 1 (docs/scale.md)" if address else "--backend processes",
+        retryable=True,
     )  # fmt: skip
