@@ -26,6 +26,12 @@ ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5
 _ANSWER_S = 8.0  # for a scheduler and its first worker to be there
 _TICK_S = 5.0
 _LONELY_TICKS = 12  # a minute without any worker
+_LOCAL = {
+    "distributed.scheduler.allowed-failures": work.DEATHS - 1,
+    # without a dashboard dask still serves HTTP, on port 8787 unless told otherwise: a free port, and no page on it
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
 _WIDTH_S = 1.0  # between two questions how many workers there are
 
 
@@ -103,11 +109,11 @@ class DaskCompute:
         distributed = _library()
         import dask
 
-        with dask.config.set({"distributed.scheduler.allowed-failures": work.DEATHS - 1}):
+        with dask.config.set(_LOCAL):
             self._cluster = distributed.LocalCluster(
                 n_workers=self._count, threads_per_worker=1, processes=True,
-                host="127.0.0.1", scheduler_port=0, dashboard_address=None, worker_dashboard_address=None,
-                silence_logs=logging.CRITICAL, security=True, memory_limit=0,
+                host="127.0.0.1", scheduler_port=0, dashboard_address="127.0.0.1:0", worker_dashboard_address=None,
+                scheduler_kwargs={"dashboard": False}, silence_logs=logging.CRITICAL, security=True, memory_limit=0,
             )  # fmt: skip
         client: Client = distributed.Client(self._cluster, set_as_default=False)
         return client

@@ -4,10 +4,12 @@ import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,31 @@ def gone(pid):
             return True
         time.sleep(0.01)
     return False
+
+
+def pages(address):
+    """Return the paths of dask's pages that an address serves without asking who we are."""
+    import http.client
+
+    served = []
+    for path in (
+        "/",
+        "/json/identity.json",
+        "/health",
+        "/metrics",
+        "/info/main/workers.html",
+        "/status",
+        "/statics/css/base.css",
+    ):
+        connection = http.client.HTTPConnection(*address, timeout=5)
+        try:
+            connection.request("GET", path)
+            served += [path] if connection.getresponse().status != 404 else []
+        except (OSError, http.client.HTTPException):
+            pass  # it wants TLS
+        finally:
+            connection.close()
+    return served
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -100,6 +127,7 @@ from kobe.core.errors import ConfigError
 from kobe.infra.compute import BACKENDS
 from kobe.infra.compute.kit import ComputeKit
 from kobe.infra.compute.shared import SharedArrays
+from contextlib import ExitStack, suppress
 from pathlib import Path
 kit = ComputeKit(arrays=SharedArrays(Path({str(tmp_path)!r})))
 assert BACKENDS["serial"](kit).map(compute_work.square, [2]) == [4]
@@ -118,12 +146,17 @@ def test_the_cluster_of_this_machine_listens_on_loopback_only_and_speaks_tls(tmp
     compute = dask(tmp_path)
     try:
         before = {c.laddr for c in psutil.Process().net_connections() if c.status == "LISTEN"}
-        compute.map(compute_work.square, range(3))
+        with ExitStack() as stack:
+            with suppress(OSError):  # dask's own choice of a port is taken, by us or by somebody else
+                stack.enter_context(socket.create_server(("127.0.0.1", 8787)))
+            compute.map(compute_work.square, range(3))
         every = [psutil.Process(), *psutil.Process().children(recursive=True)]
         ears = {c.laddr for p in every for c in p.net_connections() if c.status == "LISTEN"} - before
         assert ears
         assert {ear.ip for ear in ears} == {"127.0.0.1"}
         assert compute._cluster.scheduler_address.startswith("tls://")
+        for ear in ears:
+            assert not pages(ear), "somebody serves pages"
     finally:
         compute.close()
 
@@ -171,6 +204,7 @@ def test_a_scheduler_without_workers_and_one_that_dies_are_told(tmp_path):
 
 SCRIPT = """
 import sys
+from contextlib import ExitStack, suppress
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {repository!r}]
 from kit import compute_work
