@@ -31,6 +31,8 @@ _LOCAL = {
     # without a dashboard dask still serves HTTP, on port 8787 unless told otherwise: a free port, and no page on it
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
+    "distributed.worker.profile.enabled": False,  # it samples a hundred times a second what nobody looks at
+    "distributed.admin.system-monitor.gil.enabled": False,
 }
 _WIDTH_S = 1.0  # between two questions how many workers there are
 
