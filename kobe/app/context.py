@@ -10,7 +10,7 @@ from kobe.backtest.engine import Assumptions
 from kobe.core.calendar import Calendar
 from kobe.core.clock import Clock, new_york_date
 from kobe.core.panel import Panel
-from kobe.core.ports import Artifacts, AuditLog, Broker, Ledger, Progress, QuoteSource
+from kobe.core.ports import Artifacts, AuditLog, Broker, Compute, Ledger, Progress, QuoteSource
 from kobe.data import universe
 from kobe.data.store import BarStore
 from kobe.infra.kill_switch import FileKillSwitch
@@ -74,6 +74,11 @@ class Paths:
         return self.state / "locks"
 
     @property
+    def arrays(self) -> Path:
+        """Arrays shared with workers, by digest; may be deleted at any time."""
+        return self.home / "cache" / "compute"
+
+    @property
     def walk_forward(self) -> Path:
         """Walk-forward artifacts by strategy."""
         return self.home / "wf_outputs"
@@ -127,6 +132,7 @@ class Context:
     kill_switch: FileKillSwitch
     broker: Broker
     quotes: QuoteSource
+    compute: Compute
     run_id: str
     progress: Progress | None = field(default=None)
 

@@ -130,6 +130,15 @@ class SimSettings(Section):
     partial_share: float = Field(default=0.07, ge=0, le=1)
 
 
+class ComputeSettings(Section):
+    """Where bulk work runs."""
+
+    backend: Literal["serial", "processes", "dask"] = "serial"
+    workers: int = Field(default=0, ge=0, le=1024)
+    scheduler: str = ""
+    arrays_url: str = ""
+
+
 class Settings(Section):
     """Everything that can be set."""
 
@@ -145,6 +154,7 @@ class Settings(Section):
     risk: RiskSettings = RiskSettings()
     scan: ScanSettings = ScanSettings()
     sim: SimSettings = SimSettings()
+    compute: ComputeSettings = ComputeSettings()
 
 
 ENV_PREFIX = "KOBE_"

@@ -2,20 +2,24 @@
 
 import os
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 from kobe.app.context import Context, PanelCache, Paths, cost_model
-from kobe.app.settings import load
+from kobe.app.settings import ComputeSettings, Settings, load
 from kobe.core.calendar import xnys
 from kobe.core.clock import Clock
-from kobe.core.errors import ConfigError
-from kobe.core.ports import Progress
+from kobe.core.errors import ConfigError, UsageError
+from kobe.core.ports import Compute, Progress
 from kobe.data.store import BarStore
 from kobe.execution.brokers import BROKERS
 from kobe.execution.brokers.sim import SimTerms
 from kobe.execution.brokers.sim_market import SimMarket
 from kobe.infra.blobs import FolderBlobs, ObjectBlobs
 from kobe.infra.clock import SystemClock
+from kobe.infra.compute import BACKENDS
+from kobe.infra.compute.kit import ComputeKit
+from kobe.infra.compute.shared import SharedArrays
 from kobe.infra.kill_switch import FileKillSwitch
 from kobe.infra.records.artifacts import FileArtifacts
 from kobe.infra.records.audit import AuditChain
@@ -70,9 +74,48 @@ def build(
         paths=paths, settings=settings, origins=origins, clock=now, calendar=calendar, store=store, panel=panel,
         artifacts=artifacts, ledger=ledger, audit=AuditChain(paths.audit, host, run_id),
         models=ModelRegistry(paths.state / "models", ledger, artifacts),
-        kill_switch=FileKillSwitch(paths.state / "KILL_SWITCH"), broker=broker, quotes=broker, run_id=run_id,
-        progress=progress,
+        kill_switch=FileKillSwitch(paths.state / "KILL_SWITCH"), broker=broker, quotes=broker,
+        compute=compute_of(settings, paths), run_id=run_id, progress=progress,
     )  # fmt: skip
+
+
+def compute_of(settings: Settings, paths: Paths) -> Compute:
+    """Make the compute backend of the settings; its workers start with the first work.
+
+    Raises:
+        ConfigError: the scheduler's address cannot be one.
+    """
+    c = settings.compute
+    arrays = SharedArrays(paths.arrays, c.arrays_url)
+    return BACKENDS[c.backend](ComputeKit(arrays=arrays, workers=c.workers, scheduler=c.scheduler))
+
+
+def with_compute(
+    ctx: Context, *, backend: str | None = None, workers: int | None = None, scheduler: str | None = None
+) -> Context:
+    """Return the same context with the backend of the command line; what is not given stays as it is set.
+
+    A scheduler's address alone means dask.
+
+    Raises:
+        UsageError: there is no such backend, or a scheduler is given to one that has none.
+        ConfigError: the scheduler's address cannot be one.
+    """
+    if scheduler and backend is None:
+        backend = "dask"
+    given = {"backend": backend, "workers": workers, "scheduler": scheduler}
+    changes = {key: value for key, value in given.items() if value is not None}
+    if not changes:
+        return ctx
+    if backend is not None and backend not in BACKENDS:
+        raise UsageError("no such compute backend", seen=f"--backend {backend}", expected=", ".join(BACKENDS))
+    if scheduler and backend != "dask":
+        raise UsageError("only dask has a scheduler", seen=f"--backend {backend} --scheduler {scheduler}")
+    section = ComputeSettings.model_validate({**ctx.settings.compute.model_dump(), **changes})
+    settings = ctx.settings.model_copy(update={"compute": section})
+    origins = {**ctx.origins, **{f"compute.{key}": "command line" for key in changes}}
+    ctx.compute.close()
+    return replace(ctx, settings=settings, origins=origins, compute=compute_of(settings, ctx.paths))
 
 
 def refuse_live(*, live: bool, mode: str) -> None:

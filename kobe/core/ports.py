@@ -1,21 +1,27 @@
 """The doors to the outside, as protocols: what a room may ask for without knowing who answers."""
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+import numpy.typing as npt
 
 from kobe.core.clock import Clock
+from kobe.core.errors import KobeError
 from kobe.core.panel import Panel
 from kobe.core.types import Fill, OrderRequest, OrderStatus
 
 __all__ = [
-    "Account", "Artifacts", "AuditLog", "BarSource", "Broker", "BrokerOrder", "Clock", "Event", "KillSwitch",
-    "Ledger", "Quote", "QuoteSource",
+    "Account", "Artifacts", "AuditLog", "BarSource", "Broker", "BrokerOrder", "Clock", "Compute", "Event", "KillSwitch",
+    "Ledger", "Quote", "QuoteSource", "Shared",
 ]  # fmt: skip
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,3 +158,69 @@ class Broker(Protocol):
 
 Progress = Callable[[int, int, str], None]
 """Called as (done, total, label) by long work; the terminal draws it, jobs ignore it."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+"""The shared arrays of a task by name; read-only."""
+TaskT = TypeVar("TaskT")
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """A bulky array by its content: what travels to a worker instead of the array.
+
+    Attributes:
+        digest: BLAKE2b of the array as an .npy file, 64 hex digits.
+        shape: of the array.
+        dtype: numpy's name, such as `<f8`.
+    """
+
+    digest: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __post_init__(self) -> None:
+        """Refuse a digest that could be anything else, such as a path."""
+        if not _DIGEST.fullmatch(self.digest):
+            raise KobeError("a shared array is named by its digest", seen=repr(self.digest), expected=_DIGEST.pattern)
+
+
+class Compute(Protocol):
+    """Does one function over many tasks, here or elsewhere, with the same digits everywhere.
+
+    The function is a plain function of an importable module and takes a task and the shared arrays. It may not depend
+    on anything else, nor on how many cores there are; it may be run again when its worker dies. Tasks and results
+    are picklable; tasks are small.
+    """
+
+    name: str
+
+    def share(self, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Shared]:
+        """Put arrays where workers find them by digest; one that is there already costs a digest."""
+        ...
+
+    def map(
+        self,
+        function: Callable[[TaskT, Arrays], ResultT],
+        tasks: Sequence[TaskT],
+        *,
+        shared: Mapping[str, Shared] | None = None,
+        progress: Progress | None = None,
+    ) -> list[ResultT]:
+        """Return the function's results in the order of the tasks.
+
+        Args:
+            function: takes (task, shared arrays by name).
+            tasks: any number.
+            shared: name -> what `share` returned.
+            progress: called after each task with (done, total, the function's name).
+
+        Raises:
+            Exception: what the function raised for the first of the tasks it failed on.
+            ExternalError: workers are out of reach, or one task killed three of them.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the workers this has started; it may be used again afterwards."""
+        ...

@@ -117,7 +117,7 @@ def _whole_sample_rank(panel: Panel, values: Floats) -> Floats:
 
 def volatility_rank_in_whole_sample(table: FeatureTable, rows: Rows) -> Floats:
     """Percentile of today's volatility among all of the symbol's, later ones included."""
-    levels = volatility.yang_zhang(table.panel, np.arange(len(table.panel)))
+    levels = volatility.yang_zhang(table.panel, 20)
     return _whole_sample_rank(table.panel, levels)[rows]
 
 

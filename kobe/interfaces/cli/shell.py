@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -63,6 +63,16 @@ def parse_instant(text: str) -> datetime:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document with a schema version.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would happen; change nothing.")]
 Session = Annotated[date | None, typer.Option(parser=parse_day, metavar="DATE", help="Session, such as 2020-03-05.")]
+Backend = Annotated[
+    Literal["serial", "processes", "dask"] | None,
+    typer.Option("--backend", help="Where bulk work runs; else compute.backend of the settings. Same digits."),
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=0, max=1024, help="Processes on this machine; 0 is one for each core.")
+]
+Scheduler = Annotated[
+    str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A dask scheduler, such as tcp://10.0.0.5:8786.")
+]
 AsOf = Annotated[
     datetime | None,
     typer.Option(parser=parse_instant, metavar="INSTANT", help="Pretend it is then (New York); simulated broker only."),
