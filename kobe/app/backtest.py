@@ -3,14 +3,16 @@
 from dataclasses import asdict, dataclass
 from datetime import date
 
+from kobe.app import experiments
 from kobe.app.context import Context
 from kobe.app.walk_forward import panel_until
-from kobe.backtest import engine, fills, metrics
+from kobe.backtest import engine, fills, metrics, overfit
 from kobe.backtest.montecarlo import bootstrap_interval
 from kobe.core.errors import UsageError
 from kobe.features.table import FeatureTable
 from kobe.reports.document import Document, Section, Table
 from kobe.strategies import STRATEGIES
+from kobe.strategies.spec import params_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,15 @@ def run_backtest(ctx: Context, request: BacktestRequest) -> Document:
     exits = {name: int((done.walked.reason == k).sum()) for k, name in enumerate(fills.REASONS) if name}
     counts = (*states.items(), *exits.items())
     figures = {**asdict(curve), **{f"trade_{k}": v for k, v in asdict(trades).items()}}
-    ctx.audit.append("backtest", {"strategy": strategy.name, "params": asdict(params), "data": panel.digest})
+    asked = experiments.question(
+        ctx, panel, "backtest", {"strategy": strategy.name, "changes": request.changes,
+                                 "until": request.until and str(request.until)},
+    )  # fmt: skip
+    name = params_hash(strategy.name, params)
+    tried = experiments.trial(
+        strategy.name, asdict(params), name, trades.trades, trades.t_clustered, overfit.per_period(curve.sharpe)
+    )
+    experiments.record(ctx, asked, [tried], figures | {"params_hash": name}, {})
     return Document(
         schema="kobe.backtest/1",
         title=f"Backtest of {strategy.name}, {panel.calendar.sessions[panel.first_session]} to "

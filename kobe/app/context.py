@@ -14,6 +14,7 @@ from kobe.core.ports import Artifacts, AuditLog, Broker, Compute, Ledger, Progre
 from kobe.data import universe
 from kobe.data.store import BarStore
 from kobe.infra.kill_switch import FileKillSwitch
+from kobe.learning.experiments import Experiments
 from kobe.learning.registry import ModelRegistry
 from kobe.risk.facts import Limits
 from kobe.strategies import STRATEGIES
@@ -24,9 +25,10 @@ from kobe.app.settings import Settings  # isort: skip
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Folders and files of one kobe home."""
+    """Folders and files of one kobe home; `outputs` sends reports and evidence into another folder."""
 
     home: Path
+    outputs: Path | None = None
 
     @property
     def bars(self) -> Path:
@@ -81,12 +83,12 @@ class Paths:
     @property
     def walk_forward(self) -> Path:
         """Walk-forward artifacts by strategy."""
-        return self.home / "wf_outputs"
+        return (self.outputs or self.home) / "wf_outputs"
 
     @property
     def reports(self) -> Path:
         """Reports and picks by session."""
-        return self.home / "reports"
+        return (self.outputs or self.home) / "reports"
 
     def of_session(self, session: date) -> Path:
         """Where a session's picks and reports are kept."""
@@ -129,6 +131,7 @@ class Context:
     ledger: Ledger
     audit: AuditLog
     models: ModelRegistry
+    experiments: Experiments
     kill_switch: FileKillSwitch
     broker: Broker
     quotes: QuoteSource

@@ -12,8 +12,8 @@ import polars as pl
 from kobe import __version__
 from kobe.backtest import account, fills
 from kobe.backtest.folds import Fold
-from kobe.backtest.walk_forward import Split, Trial, WalkForward
-from kobe.core.errors import MissingDataError, SchemaError
+from kobe.backtest.walk_forward import Split, Trial, Tried, WalkForward
+from kobe.core.errors import KobeError, MissingDataError, SchemaError
 from kobe.core.ids import canonical_json, digest
 from kobe.core.panel import Panel
 from kobe.core.ports import Artifacts
@@ -69,6 +69,30 @@ def write_choice(artifacts: Artifacts, folder: Path, split: Split, inputs: str) 
     content = canonical_json(document).encode()
     files = {"params.json": artifacts.write(folder / "params.json", content, wait=False)}
     return files | write_table(artifacts, folder / "trials", pl.DataFrame(rows), wait=False)
+
+
+def write_tried(artifacts: Artifacts, folder: Path, tried: Tried, key: str) -> None:
+    """Keep what every combination earned, under a key that names everything it depends on."""
+    facts = {"key": key, "params": [asdict(p) for p in tried.params], "trades": list(tried.trades)}
+    frame = pl.DataFrame(dict(zip(tried.params_hash, tried.returns.T, strict=True)))
+    digests = write_table(artifacts, folder / "tried", frame, wait=False)
+    artifacts.write(folder / "tried.json", canonical_json(jsonable(facts | {"files": digests})).encode())
+
+
+def read_tried(folder: Path, strategy: Strategy, key: str) -> Tried | None:
+    """Return what an earlier run kept under the same key, or None; a torn file counts as none."""
+    try:
+        facts = json.loads((folder / "tried.json").read_text(encoding="utf-8"))
+        path = folder / "tried.parquet"
+        if facts["key"] != key or sha256_file(path) != facts["files"]["tried.parquet"]:
+            return None
+        frame = pl.read_parquet(path)
+        return Tried(
+            params=tuple(strategy.params(p) for p in facts["params"]), params_hash=tuple(frame.columns),
+            trades=tuple(facts["trades"]), returns=frame.to_numpy(),
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError, KobeError, pl.exceptions.PolarsError):
+        return None
 
 
 def write_table(artifacts: Artifacts, stem: Path, frame: pl.DataFrame, *, wait: bool = True) -> dict[str, str]:

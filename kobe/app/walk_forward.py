@@ -1,40 +1,53 @@
 """`kobe walk-forward`: choose in training, judge in testing, write every artifact, and the data set for the model."""
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from kobe.app import split_files
+from kobe.app import experiments, judgement, split_files
 from kobe.app.context import Context
 from kobe.app.evidence import collect
 from kobe.backtest import walk_forward
 from kobe.backtest.engine import Assumptions
 from kobe.backtest.folds import Fold, folds
-from kobe.backtest.walk_forward import Choice, WalkForward, following
+from kobe.backtest.walk_forward import Choice, Earlier, WalkForward, following
 from kobe.core.errors import MissingDataError, UsageError
-from kobe.core.ids import canonical_json
+from kobe.core.ids import canonical_json, digest
 from kobe.core.panel import Panel
 from kobe.features.table import FeatureTable
+from kobe.infra.records.artifacts import sha256_file
 from kobe.learning import dataset
 from kobe.reports import walk_forward as report
 from kobe.reports.document import Document, jsonable
 from kobe.reports.render import html
 from kobe.strategies import STRATEGIES
+from kobe.strategies.spec import Strategy
 
+GRIDS = ("full", "one")
 SUMMARY, DATASET, PAGE = "summary.json", "dataset.parquet", "walk_forward.html"
 
 
 @dataclass(frozen=True, kw_only=True)
 class WalkForwardRequest:
-    """What to walk: `both` or one strategy, bars up to a session, with or without taking over finished splits."""
+    """What to walk.
+
+    Attributes:
+        strategy: `both`, or one.
+        until: the last session whose bars are seen.
+        resume: take over the choices of finished splits.
+        grid: `full`, every combination of the strategy's grid; `one`, its configured parameters alone.
+        thorough: also ask chance and the test of superior ability, which takes longer (`kobe walk-forward --thorough`).
+    """
 
     strategy: str = "both"
     until: date | None = None
     resume: bool = True
+    thorough: bool = False
+    grid: str = "full"
 
 
 def run_walk_forward(ctx: Context, request: WalkForwardRequest) -> Document:
@@ -44,6 +57,8 @@ def run_walk_forward(ctx: Context, request: WalkForwardRequest) -> Document:
         UsageError: unknown strategy.
         MissingDataError: too little history for one split.
     """
+    if request.grid not in GRIDS:
+        raise UsageError("unknown grid", seen=request.grid, expected=", ".join(GRIDS))
     names = list(ctx.settings.strategies) if request.strategy == "both" else [request.strategy]
     unknown = [n for n in names if n not in STRATEGIES]
     if unknown:
@@ -54,13 +69,22 @@ def run_walk_forward(ctx: Context, request: WalkForwardRequest) -> Document:
     assumptions = ctx.assumptions()
     digests = panel.digests_by_session()
     records = [
-        _walk(ctx, panel, features, name, windows, assumptions, digests, resume=request.resume) for name in names
+        _walk(ctx, panel, features, _strategy(name, request.grid), windows, assumptions, digests, resume=request.resume)
+        for name in names
     ]
     evidence = [collect(panel, features, r, assumptions, seed=ctx.settings.run.seed) for r in records]
+    market = experiments.SYNTHETIC if panel.is_synthetic else experiments.REAL
+    statistics = [
+        judgement.judge(
+            panel, features, r, assumptions, seed=ctx.settings.run.seed, thorough=request.thorough,
+            tried_before=ctx.experiments.looked_at(r.strategy, market),
+        )
+        for r in records
+    ]  # fmt: skip
     frame = dataset.build(panel, features, records)
     root = ctx.paths.walk_forward
     made = [root / DATASET, root / PAGE, *(root / name / SUMMARY for name in names)]
-    files = [path.relative_to(ctx.paths.home).as_posix() for path in made]
+    files = [path.relative_to(root.parent).as_posix() for path in made]
     days = ctx.calendar.sessions[windows[0].test_first : windows[-1].test_last + 1]
     document = report.build(days, evidence, panel.banners, files)
     split_files.write_table(ctx.artifacts, root / "dataset", frame)
@@ -69,7 +93,25 @@ def run_walk_forward(ctx: Context, request: WalkForwardRequest) -> Document:
         _write_summary(ctx, panel, record, found, root / record.strategy)
     trials = {r.strategy: r.trials for r in records}
     ctx.audit.append("walk_forward", {"data": panel.digest, "until": str(days[-1]), "trials": trials})
+    _remember(ctx, panel, request, records, statistics)
     return document
+
+
+def _remember(
+    ctx: Context, panel: Panel, request: WalkForwardRequest, records: list[WalkForward],
+    statistics: list[judgement.Statistics],
+) -> None:  # fmt: skip
+    """Put the run with every combination it looked at into the experiment registry."""
+    asked = experiments.question(
+        ctx, panel, "walk_forward", {"strategy": request.strategy, "until": request.until and str(request.until),
+                                     "grid": request.grid, "thorough": request.thorough},
+    )  # fmt: skip
+    rows = [row for record in records for row in judgement.trial_rows(record)]
+    results = {r.strategy: asdict(s) for r, s in zip(records, statistics, strict=True)}
+    root = ctx.paths.walk_forward
+    manifests = sorted(p for r in records for p in (root / r.strategy).glob("split_*/manifest.json"))
+    artifacts = {p.relative_to(root).as_posix(): sha256_file(p) for p in manifests}
+    experiments.record(ctx, asked, rows, results, artifacts)
 
 
 def panel_until(ctx: Context, until: date | None) -> Panel:
@@ -95,11 +137,15 @@ def _windows(ctx: Context, panel: Panel) -> list[Fold]:
     return windows
 
 
+def _strategy(name: str, grid: str) -> Strategy:
+    return STRATEGIES[name] if grid == "full" else replace(STRATEGIES[name], grid={})
+
+
 def _walk(
-    ctx: Context, panel: Panel, features: FeatureTable, name: str, windows: list[Fold], assumptions: Assumptions,
-    digests: dict[int, str], *, resume: bool,
+    ctx: Context, panel: Panel, features: FeatureTable, strategy: Strategy, windows: list[Fold],
+    assumptions: Assumptions, digests: dict[int, str], *, resume: bool,
 ) -> WalkForward:  # fmt: skip
-    strategy, base = STRATEGIES[name], ctx.strategy_params()[name]
+    name, base = strategy.name, ctx.strategy_params()[strategy.name]
     w, root = ctx.settings.walk_forward, ctx.paths.walk_forward
     terms = {"walk_forward": w.model_dump(), "costs": jsonable(ctx.settings.costs.model_dump(mode="json"))}
     wanted = [*windows, following(windows[-1])]
@@ -113,9 +159,15 @@ def _walk(
         if split is not None:
             known[fold.number] = split
     choice = Choice(purge_sessions=w.purge_sessions, least_trades=w.least_trades, plateau=w.plateau)
+    account = jsonable(ctx.settings.account.model_dump(mode="json"))
+    key = digest([panel.digest, [inputs[f.number] for f in wanted], account, ctx.settings.earnings.model_dump_json()])
+    tried = split_files.read_tried(root / name, strategy, key) if resume else None
     record = walk_forward.run(
-        panel, features, strategy, base, windows, assumptions, choice=choice, known=known, progress=ctx.progress
-    )
+        panel, features, strategy, base, windows, assumptions, choice=choice,
+        earlier=Earlier(splits=known, tried=tried), progress=ctx.progress,
+    )  # fmt: skip
+    if tried is None:
+        split_files.write_tried(ctx.artifacts, root / name, record.tried, key)
     _write_splits(ctx, panel, record, inputs, digests)
     return record
 

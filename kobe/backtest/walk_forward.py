@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,8 @@ class WalkForward:
         outcomes: every out-of-sample signal, split by split, each with its outcome.
         split_number: int32 per signal.
         portfolio: one account over all of them, from the first to the last test session (D17).
+        tried: every combination of the grid over the same sessions, whichever was chosen: what a Sharpe ratio is
+            deflated by and the probability of overfitting is estimated from.
     """
 
     strategy: str
@@ -73,11 +75,37 @@ class WalkForward:
     outcomes: Outcomes
     split_number: npt.NDArray[np.int32]
     portfolio: Portfolio
+    tried: "Tried"
 
     @property
     def trials(self) -> int:
         """Combinations ever looked at; the number that deflates a Sharpe ratio."""
         return sum(len(s.trials) for s in (*self.splits, self.next_split))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """What every combination of a grid earned out of sample, had it been used all the time.
+
+    Attributes:
+        params: the combinations.
+        params_hash: their names, in the same order.
+        trades: closed trades of each, one per symbol at a time.
+        returns: float64[sessions, combinations], daily returns of one research account each.
+    """
+
+    params: tuple[BaseParams, ...]
+    params_hash: tuple[str, ...]
+    trades: tuple[int, ...]
+    returns: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """What an earlier run of the same inputs left: finished splits by number, and what the combinations earned."""
+
+    splits: Mapping[int, Split] = field(default_factory=dict)
+    tried: Tried | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +117,17 @@ class _Record:
     session: npt.NDArray[np.int32]
     exit_session: npt.NDArray[np.int32]
     net_r: Floats
+    returns: Floats
 
 
 def _record(
-    panel: Panel, features: FeatureTable, strategy: Strategy, params: BaseParams, assumptions: Assumptions
-) -> _Record:
+    panel: Panel, features: FeatureTable, strategy: Strategy, params: BaseParams, assumptions: Assumptions,
+    first: int, last: int,
+) -> _Record:  # fmt: skip
     table = strategy.signals(panel, features, params)
     outcomes = engine.evaluate(panel, features, table, assumptions)
+    later = outcomes.take((outcomes.session >= first) & (outcomes.session <= last))
+    portfolio = engine.run_portfolio(panel, later, assumptions, first, last)
     kept = outcomes.take(engine.one_per_symbol(outcomes) & outcomes.closed)
     kept = kept.take(np.argsort(kept.session, kind="stable"))  # a window is a slice, and its dates ascend
     return _Record(
@@ -104,7 +136,15 @@ def _record(
         session=kept.session,
         exit_session=kept.exit_session,
         net_r=kept.net_r,
+        returns=portfolio.returns,
     )
+
+
+def _tried(records: Sequence[_Record]) -> Tried:
+    return Tried(
+        params=tuple(r.params for r in records), params_hash=tuple(r.params_hash for r in records),
+        trades=tuple(len(r.net_r) for r in records), returns=np.column_stack([r.returns for r in records]),
+    )  # fmt: skip
 
 
 def _trial(record: _Record, fold: Fold, choice: Choice) -> Trial:
@@ -144,6 +184,8 @@ def choose(trials: Sequence[Trial], strategy: Strategy, choice: Choice) -> tuple
     if not np.any(objective > 0):
         return None, "no combination made money in training with enough trades"
     best = int(np.nanargmax(objective))
+    if len(trials) == 1:
+        return best, f"objective {objective[best]:.2f}, the only combination"
     shape = [len(values) for values in strategy.grid.values()]
     ordered = [not isinstance(values[0], str) for values in strategy.grid.values()]
     around = objective[_neighbours(best, shape, ordered)]
@@ -207,7 +249,7 @@ def run(
     assumptions: Assumptions,
     *,
     choice: Choice | None = None,
-    known: Mapping[int, Split] | None = None,
+    earlier: Earlier | None = None,
     progress: Progress | None = None,
 ) -> WalkForward:
     """Walk one strategy forward over all windows.
@@ -220,21 +262,23 @@ def run(
         windows: complete folds, at least one.
         assumptions: costs and account.
         choice: how parameters are chosen.
-        known: splits finished by an earlier run of the same inputs; taken over as they are.
+        earlier: what an earlier run of the same inputs left; taken over as it is.
         progress: called after each combination.
     """
-    choice, known = choice or Choice(), known or {}
+    choice, earlier = choice or Choice(), earlier or Earlier()
+    known, tried = earlier.splits, earlier.tried
     wanted = [*windows, following(windows[-1])]
+    first, last = windows[0].test_first, windows[-1].test_last
     records: list[_Record] = []
-    if any(f.number not in known for f in wanted):
+    if tried is None or any(f.number not in known for f in wanted):
         combinations = strategy.combinations(base)
         for k, params in enumerate(combinations):
-            records.append(_record(panel, features, strategy, params, assumptions))
+            records.append(_record(panel, features, strategy, params, assumptions, first, last))
             if progress:
                 progress(k + 1, len(combinations), strategy.name)
     splits = [known.get(f.number) or _split(records, f, strategy, base, choice) for f in wanted]
     outcomes, numbers = out_of_sample(panel, features, strategy, splits[:-1], assumptions)
-    portfolio = engine.run_portfolio(panel, outcomes, assumptions, windows[0].test_first, windows[-1].test_last)
+    portfolio = engine.run_portfolio(panel, outcomes, assumptions, first, last)
     return WalkForward(
         strategy=strategy.name,
         splits=tuple(splits[:-1]),
@@ -242,4 +286,5 @@ def run(
         outcomes=outcomes,
         split_number=numbers,
         portfolio=portfolio,
+        tried=_tried(records) if records or tried is None else tried,
     )

@@ -4,6 +4,7 @@ Every value of a row knows that row and earlier ones of its symbol only.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +67,14 @@ def columns_of(bars: pl.DataFrame) -> kernels.Columns:
     least = np.iinfo(np.int32).min
     code = bars.get_column("symbol").to_physical().cast(pl.Int32).fill_null(least).to_numpy()
     day = bars.get_column("date").to_physical().fill_null(least).to_numpy()
-    return kernels.Columns(code, day, *(bars.get_column(name).to_numpy() for name in BAR_COLUMNS))
+    return kernels.Columns(*(read_only(a) for a in (code, day, *(bars[name].to_numpy() for name in BAR_COLUMNS))))
+
+
+def read_only(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a view that cannot be written: polars hands out both kinds, and each would be compiled for by itself."""
+    view = values.view()
+    view.flags.writeable = False
+    return view
 
 
 def _paid(

@@ -10,7 +10,7 @@ import polars as pl
 
 from kobe.core.calendar import Calendar
 from kobe.data import kernels
-from kobe.data.basis import Basis, columns_of
+from kobe.data.basis import Basis, columns_of, read_only
 from kobe.data.holds import Hold
 from kobe.data.quality import ROW_RULES, RULES, SERIES_RULES, SYMBOL_PATTERN, Action, Rule, Scope
 
@@ -70,10 +70,11 @@ def _odd_rows(bars: pl.DataFrame, wrong: npt.NDArray[np.bool_], scope: Scope) ->
     open_days = np.zeros(int(days[-1] - days[0]) + 1, dtype=np.bool_)
     open_days[days - days[0]] = True
     last = np.iinfo(np.int32).max if scope.last is None else (scope.last - EPOCH).days
-    factor = bars.get_column("raw_factor").to_numpy()
+    factor = read_only(bars.get_column("raw_factor").to_numpy())
     columns = columns_of(bars)
-    codes = np.where(columns.code < 0, len(wrong), columns.code) if bars["symbol"].null_count() else columns.code
-    columns = columns._replace(code=codes.astype(np.int32))
+    if bars.get_column("symbol").null_count():
+        codes = np.where(columns.code < 0, len(wrong), columns.code).astype(np.int32)
+        columns = columns._replace(code=read_only(codes))
     found: npt.NDArray[np.bool_] = kernels.odd_rows(
         columns, factor, np.append(wrong, True), open_days, int(days[0]), last
     )

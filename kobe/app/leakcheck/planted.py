@@ -17,7 +17,7 @@ from kobe.app.leakcheck.world import World
 from kobe.backtest import engine, walk_forward
 from kobe.backtest.engine import Assumptions, Outcomes
 from kobe.backtest.folds import Fold
-from kobe.backtest.walk_forward import Choice, WalkForward, following
+from kobe.backtest.walk_forward import Choice, Earlier, WalkForward, following
 from kobe.core.panel import PRICE_COLUMNS, Floats, Panel
 from kobe.core.signal_table import SignalTable
 from kobe.core.types import Candidate
@@ -278,7 +278,9 @@ def _walk_widened(
     wide = [widen(f, choice, panel.last_session) for f in wanted]
     peeked = walk_forward.run(panel, features, strategy, base, wide, assumptions, choice=choice)
     known = {f.number: replace(split, fold=f) for f, split in zip(wanted, peeked.splits, strict=True)}
-    return walk_forward.run(panel, features, strategy, base, windows, assumptions, choice=choice, known=known)
+    return walk_forward.run(
+        panel, features, strategy, base, windows, assumptions, choice=choice, earlier=Earlier(splits=known)
+    )
 
 
 walk_trained_on_test = partial(_walk_widened, _training_also_on_test)
@@ -296,7 +298,9 @@ def walk_in_hindsight(
     best = splits[-1].trials[int(np.nanargmax(means))]
     params = strategy.params(best.params)
     known = {s.fold.number: replace(s, params=params, params_hash=best.params_hash) for s in splits}
-    return walk_forward.run(panel, features, strategy, base, windows, assumptions, choice=choice, known=known)
+    return walk_forward.run(
+        panel, features, strategy, base, windows, assumptions, choice=choice, earlier=Earlier(splits=known)
+    )
 
 
 def labels_clipped_at_whole_sample(panel: Panel, features: FeatureTable, records: list[WalkForward]) -> pl.DataFrame:

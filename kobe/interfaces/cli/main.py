@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kobe import __version__
-from kobe.interfaces.cli import data, ops, reference, research, trade, universe
+from kobe.interfaces.cli import data, experiments, ops, reference, research, trade, universe
 from kobe.interfaces.cli.shell import OPTIONS
 
 app = typer.Typer(
@@ -48,6 +48,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(universe.app, name="universe")
 app.add_typer(reference.earnings_app, name="earnings")
 app.add_typer(reference.news_app, name="news")
+app.add_typer(experiments.app, name="experiments")
 research.register(app)
 trade.register(app)
 ops.register(app)

@@ -39,18 +39,23 @@ def backtest(
 def walk_forward(
     strategy: Annotated[str, typer.Option(help="both, or one strategy.")] = "both",
     until: Until = None,
+    grid: Annotated[str, typer.Option(help="full: every combination; one: the configured parameters alone.")] = "full",
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Also ask chance (200 random books) and the test of superior ability.")
+    ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not take over splits of an earlier run.")] = False,
     json: Json = False,
 ) -> None:
     """Choose parameters in each train window, judge them in the next test window, write wf_outputs and a report.
 
-    Example: kobe walk-forward --strategy both
+    Example: kobe walk-forward --strategy both --grid full
     """
 
     def use_case(ctx: "Context") -> "Document":
         from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
 
-        return run_walk_forward(ctx, WalkForwardRequest(strategy=strategy, until=until, resume=not fresh))
+        request = WalkForwardRequest(strategy=strategy, until=until, resume=not fresh, thorough=thorough, grid=grid)
+        return run_walk_forward(ctx, request)
 
     execute(use_case, json=json, progress=True)
 

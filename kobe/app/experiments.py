@@ -1,0 +1,220 @@
+"""`kobe experiments`: what was ever tried, what differs between two runs, and the same run again."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import kobe
+from kobe.app.context import Context, Paths
+from kobe.core.errors import ExitCode, UsageError
+from kobe.core.ids import canonical_json, digest
+from kobe.core.panel import Panel
+from kobe.learning.experiments import Experiment, Question, differences, trial_rows
+from kobe.reports.document import Document, Section, Table, jsonable
+
+REAL, SYNTHETIC = "real", "synthetic"
+SHOWN = 40
+CODE_ROOMS = ("core", "data", "features", "strategies", "risk", "backtest", "learning", "decisions", "app")
+
+
+@cache
+def code_digest() -> str:
+    """Return a digest of the program's own source: what a result depends on besides its inputs."""
+    root, hasher = Path(kobe.__file__).parent, hashlib.sha256(kobe.__version__.encode())
+    for room in CODE_ROOMS:
+        for path in sorted((root / room).rglob("*.py")):
+            hasher.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return hasher.hexdigest()[:16]
+
+
+def question(ctx: Context, panel: Panel, kind: str, request: Mapping[str, Any]) -> Question:
+    """Return what a run is asked: the request, and digests of the bars and of the settings that bear on returns."""
+    s, days = ctx.settings, ctx.calendar.sessions
+    bearing = [s.market, s.earnings, s.walk_forward, s.account, s.costs]
+    inputs = {
+        "bars": panel.digest, "market": SYNTHETIC if panel.is_synthetic else REAL, "universe": panel.universe,
+        "symbols": len(panel.symbols), "first": str(days[panel.first_session]), "last": str(days[panel.last_session]),
+        "settings": digest([*(jsonable(part.model_dump(mode="json")) for part in bearing), jsonable(s.strategies)]),
+    }  # fmt: skip
+    return Question(kind=kind, request=jsonable(dict(request)), inputs=inputs, seed=s.run.seed)
+
+
+def trial(
+    strategy: str, params: Mapping[str, Any], params_hash: str, trades: int, objective: float, sharpe: float
+) -> dict[str, Any]:
+    """Return one tried combination as a row of the registry; what is not known is empty."""
+    known = {name: None if value != value else value for name, value in (("o", objective), ("s", sharpe))}  # noqa: PLR0124 - NaN
+    return {"strategy": strategy, "params_hash": params_hash, "params": canonical_json(jsonable(dict(params))),
+            "trades": trades, "objective": known["o"], "sharpe": known["s"]}  # fmt: skip
+
+
+def record(
+    ctx: Context, asked: Question, rows: Sequence[Mapping[str, Any]], results: Mapping[str, Any],
+    artifacts: Mapping[str, str], parent: str | None = None,
+) -> Experiment:  # fmt: skip
+    """Append a run to the registry and to the audit chain."""
+    made = ctx.experiments.record(
+        asked, trial_rows(rows), jsonable(dict(results)), artifacts, code=code_digest(), parent=parent
+    )
+    ctx.audit.append(
+        "experiment", {"id": made.experiment_id, "number": made.number, "kind": asked.kind, "trials": made.trials,
+                       "results": made.results_digest},
+    )  # fmt: skip
+    return made
+
+
+def run_list(ctx: Context, kind: str | None) -> Document:
+    """List the runs, newest last, with the number of combinations they looked at."""
+    runs = [r for r in ctx.experiments.runs() if kind is None or r.question.kind == kind]
+    rows = tuple(
+        (r.experiment_id, r.number, f"{r.at:%Y-%m-%d %H:%M}", r.question.kind, _asked(r), r.trials,
+         f"{r.question.inputs['first']} to {r.question.inputs['last']}", r.question.inputs["market"])
+        for r in runs[-SHOWN:]
+    )  # fmt: skip
+    columns = ("id", "run", "at (UTC)", "kind", "asked", "trials", "bars", "market")
+    opened, names = ctx.experiments.holdouts(), len({r.experiment_id for r in runs})
+    holdouts = tuple((h["holdout"], h["at"], str(h.get("who")), str(h.get("for"))) for h in opened)
+    held = Section(title="Holdouts opened", table=Table(columns=("holdout", "at", "by", "for"), rows=holdouts))
+    return Document(
+        schema="kobe.experiments/1",
+        title="Experiments",
+        summary=(f"{len(runs):,} runs of {names:,} experiments, {sum(r.trials for r in runs):,} looks at returns.",),
+        sections=(Section(title="", table=Table(columns=columns, rows=rows)), *((held,) if opened else ())),
+        data={"runs": [_as_json(r) for r in runs], "holdouts": opened},
+    )  # fmt: skip
+
+
+def _asked(run: Experiment) -> str:
+    return " ".join(f"{k}={v}" for k, v in sorted(run.question.request.items()) if v not in (None, {}, []))[:60]
+
+
+def _as_json(run: Experiment) -> dict[str, Any]:
+    document: dict[str, Any] = jsonable(asdict(run))
+    return document | {"at": run.at.isoformat(timespec="seconds")}
+
+
+def run_show(ctx: Context, experiment_id: str) -> Document:
+    """Show the newest run of an experiment with its best trials."""
+    run = ctx.experiments.find(experiment_id)
+    trials = ctx.experiments.trials_of(run)
+    best = trials.sort("objective", descending=True, nulls_last=True).head(10)
+    facts = [("asked", _asked(run)), ("at (UTC)", f"{run.at:%Y-%m-%d %H:%M:%S}"), ("run", run.number),
+             ("seed", run.question.seed), ("code", run.code), ("parent", run.parent), ("trials", run.trials),
+             ("results digest", run.results_digest[:16]), *run.question.inputs.items()]  # fmt: skip
+    figures = tuple((k, v) for k, v in _flat(run.results))
+    return Document(
+        schema="kobe.experiment/1",
+        title=f"Experiment {run.experiment_id}: {run.question.kind}",
+        sections=(
+            Section(title="Question", table=Table(columns=("what", "value"), rows=tuple(facts))),
+            Section(title="Results", table=Table(columns=("figure", "value"), rows=figures)),
+            Section(title="Best trials by objective", table=Table(
+                columns=("strategy", "trades", "objective", "Sharpe per session", "parameters"),
+                rows=tuple(best.select("strategy", "trades", "objective", "sharpe", "params").rows()))),
+        ),
+        data=_as_json(run) | {"best": best.to_dicts()},
+    )  # fmt: skip
+
+
+def _flat(results: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in results.items():
+        if isinstance(value, Mapping):
+            found += _flat(value, f"{prefix}{key}.")
+        elif not isinstance(value, list):
+            found.append((f"{prefix}{key}", value))
+    return found
+
+
+def run_diff(ctx: Context, one: str, other: str) -> Document:
+    """Show what differs between two experiments: question, code and results."""
+    a, b = ctx.experiments.find(one), ctx.experiments.find(other)
+    found = differences(_facts(a), _facts(b))
+    rows = tuple((key, _word(x), _word(y)) for key, x, y in found)
+    same = "They are the same." if not found else f"{len(found)} things differ."
+    return Document(
+        schema="kobe.experiments_diff/1",
+        title=f"{a.experiment_id} against {b.experiment_id}",
+        summary=(same,),
+        sections=(Section(title="", table=Table(columns=("what", a.experiment_id, b.experiment_id), rows=rows)),)
+        if found else (),
+        data={"differs": [{"key": k, "one": x, "other": y} for k, x, y in found]},
+    )  # fmt: skip
+
+
+def _facts(run: Experiment) -> dict[str, Any]:
+    """Return everything two runs may differ in."""
+    q = run.question
+    return {"kind": q.kind, "asked": q.request, "inputs": q.inputs, "seed": q.seed, "code": run.code,
+            "trials": run.trials, "results": run.results}  # fmt: skip
+
+
+def _word(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)[:60]
+
+
+Again = Callable[[Context, Mapping[str, Any]], object]
+
+
+def _walk_forward(ctx: Context, request: Mapping[str, Any]) -> object:
+    from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
+
+    until = request.get("until")
+    return run_walk_forward(
+        ctx, WalkForwardRequest(strategy=request["strategy"], until=date.fromisoformat(until) if until else None,
+                                resume=False, thorough=bool(request["thorough"]), grid=request["grid"]),
+    )  # fmt: skip
+
+
+def _backtest(ctx: Context, request: Mapping[str, Any]) -> object:
+    from kobe.app.backtest import BacktestRequest, run_backtest
+
+    until = request.get("until")
+    day = date.fromisoformat(until) if until else None
+    return run_backtest(ctx, BacktestRequest(strategy=request["strategy"], changes=request["changes"], until=day))
+
+
+REPRODUCED: dict[str, Again] = {"walk_forward": _walk_forward, "backtest": _backtest}
+"""Kind of experiment -> what runs its request again."""
+
+
+def run_reproduce(ctx: Context, experiment_id: str) -> Document:
+    """Run an experiment again from its record, beside the home's own files, and compare the digests.
+
+    Raises:
+        UsageError: its kind cannot be run again.
+    """
+    before = ctx.experiments.find(experiment_id)
+    again = REPRODUCED.get(before.question.kind)
+    if again is None:
+        raise UsageError(
+            "experiments of this kind cannot be run again", seen=before.question.kind, expected=", ".join(REPRODUCED)
+        )
+    with tempfile.TemporaryDirectory(prefix="kobe-again-") as folder:
+        again(replace(ctx, paths=replace_outputs(ctx.paths, Path(folder))), before.question.request)
+    after = ctx.experiments.runs()[-1]
+    same = after.results_digest == before.results_digest
+    why = differences(_facts(before), _facts(after))
+    said = "The same digests: it is reproduced." if same else "Other digests; what differs stands below."
+    rows = tuple((key, _word(x), _word(y)) for key, x, y in why)
+    return Document(
+        schema="kobe.experiments_reproduce/1",
+        title=f"Experiment {before.experiment_id} again",
+        summary=(said,),
+        sections=(Section(title="What differs", table=Table(columns=("what", "then", "now"), rows=rows)),)
+        if rows else (),
+        data={"id": before.experiment_id, "reproduced": same, "then": before.results_digest,
+              "now": after.results_digest, "differs": [{"key": k, "then": x, "now": y} for k, x, y in why]},
+        exit_code=ExitCode.OK if same else ExitCode.INTEGRITY,
+    )  # fmt: skip
+
+
+def replace_outputs(paths: Paths, folder: Path) -> Paths:
+    """Return paths that read what the home holds and write outputs into another folder."""
+    return replace(paths, outputs=folder)
