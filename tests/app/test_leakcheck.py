@@ -115,8 +115,9 @@ def test_every_probe_catches_some_leak_by_itself(terms, calendar):
     alone = {
         "adjustment": "total_return_prices", "holds": "holds_placed_early", "universe": "members_counted_later",
         "indicators": "centred_average", "inputs": "return_to_come", "signals": "rsi_rank_in_whole_sample",
-        "outcomes": "labels_beyond_the_exit", "scan": "scan_told_the_return", "gate_inputs": "gate_told_the_last_volume",
-        "choices": "no_purge", "out_of_sample": "rsi_rank_in_whole_sample", "dataset": "labels_clipped",
+        "outcomes": "labels_beyond_the_exit", "scan": "scan_told_the_return",
+        "gate_inputs": "gate_told_the_last_volume", "choices": "no_purge",
+        "out_of_sample": "rsi_rank_in_whole_sample", "dataset": "labels_clipped",
         "fit": "fitted_on_all_rows", "model": "members_of_today",
     }  # fmt: skip
     assert set(alone) == set(PROBES)
