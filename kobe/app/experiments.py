@@ -180,7 +180,18 @@ def _backtest(ctx: Context, request: Mapping[str, Any]) -> object:
     return run_backtest(ctx, BacktestRequest(strategy=request["strategy"], changes=request["changes"], until=day))
 
 
-REPRODUCED: dict[str, Again] = {"walk_forward": _walk_forward, "backtest": _backtest}
+def _optimize(ctx: Context, request: Mapping[str, Any]) -> object:
+    from kobe.app.optimize import OptimizeRequest, run_optimize
+
+    if request["open_holdout"]:
+        raise UsageError(
+            "a search that opened its holdout cannot be run again", seen="open_holdout", expected="a closed one",
+            next_command="kobe experiments show",
+        )  # fmt: skip
+    return run_optimize(ctx, OptimizeRequest(**request))
+
+
+REPRODUCED: dict[str, Again] = {"walk_forward": _walk_forward, "backtest": _backtest, "optimize": _optimize}
 """Kind of experiment -> what runs its request again."""
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from kobe.app import split_files
+from kobe.app import shipping, split_files
 from kobe.app.context import Context
 from kobe.backtest import montecarlo
 from kobe.backtest.montecarlo import Summary, TradeSummary
@@ -44,7 +44,7 @@ def run_montecarlo(ctx: Context, request: MonteCarloRequest) -> Document:
     root, seed = ctx.paths.walk_forward, ctx.settings.run.seed if request.seed is None else request.seed
     curves = split_files.read_last(root, names, "equity_curve")
     trades = split_files.read_last(root, names, "trade_list")
-    outlooks = [_outlook(name, curve, trades[name], request, seed) for name, curve in curves.items()]
+    outlooks = [_outlook(ctx, name, curve, trades[name], request, seed) for name, curve in curves.items()]
     told = {o.strategy: {"ruin": o.main.ruin.share, "depth_95": dict(o.main.depths)[95]} for o in outlooks}
     ctx.audit.append(
         "montecarlo",
@@ -56,7 +56,9 @@ def run_montecarlo(ctx: Context, request: MonteCarloRequest) -> Document:
     )  # fmt: skip
 
 
-def _outlook(name: str, curve: pl.DataFrame, trades: pl.DataFrame, request: MonteCarloRequest, seed: int) -> Outlook:
+def _outlook(
+    ctx: Context, name: str, curve: pl.DataFrame, trades: pl.DataFrame, request: MonteCarloRequest, seed: int
+) -> Outlook:
     returns = curve.get_column("return").to_numpy()
     block = montecarlo.block_length(returns)
     days = curve.get_column("date")
@@ -70,20 +72,22 @@ def _outlook(name: str, curve: pl.DataFrame, trades: pl.DataFrame, request: Mont
         sessions=len(returns),
         block_sessions=block,
         daily=tail_of(returns),
-        schemes=_schemes(returns, block, request, seed),
+        schemes=_schemes(ctx, returns, block, request, seed),
         trades=_trades(taken, draws, request.paths, seed),
         trade_count=taken.height,
         dates_drawn=draws if taken.height else 0,
     )
 
 
-def _schemes(returns: Floats, block: float, request: MonteCarloRequest, seed: int) -> dict[str, Summary]:
+def _schemes(ctx: Context, returns: Floats, block: float, request: MonteCarloRequest, seed: int) -> dict[str, Summary]:
     """Return every scheme's summary; days cannot be permuted into more days than there are."""
     horizon = request.horizon_sessions
     names = [s for s in SCHEMES if s != "permuted" or horizon <= len(returns)]
     return {
         s: montecarlo.summarise(
-            [montecarlo.simulate(returns, 0, request.paths, horizon=horizon, seed=seed, block=block, scheme=s)]
+            shipping.simulate(
+                ctx, returns, request.paths, {"horizon": horizon, "seed": seed, "block": block, "scheme": s}
+            )
         )
         for s in names
     }

@@ -8,13 +8,13 @@ from typing import Any
 
 import polars as pl
 
-from kobe.app import experiments, judgement, split_files
+from kobe.app import experiments, judgement, shipping, split_files
 from kobe.app.context import Context
 from kobe.app.evidence import collect
 from kobe.backtest import walk_forward
 from kobe.backtest.engine import Assumptions
 from kobe.backtest.folds import Fold, folds
-from kobe.backtest.walk_forward import Choice, Earlier, WalkForward, following
+from kobe.backtest.walk_forward import Choice, Support, WalkForward, following
 from kobe.core.errors import MissingDataError, UsageError
 from kobe.core.ids import canonical_json, digest
 from kobe.core.panel import Panel
@@ -162,9 +162,11 @@ def _walk(
     account = jsonable(ctx.settings.account.model_dump(mode="json"))
     key = digest([panel.digest, [inputs[f.number] for f in wanted], account, ctx.settings.earnings.model_dump_json()])
     tried = split_files.read_tried(root / name, strategy, key) if resume else None
+    elsewhere = shipping.record_maker(ctx, panel, assumptions) if tried is None else None
+    support = Support(splits=known, tried=tried, elsewhere=elsewhere)
     record = walk_forward.run(
         panel, features, strategy, base, windows, assumptions, choice=choice,
-        earlier=Earlier(splits=known, tried=tried), progress=ctx.progress,
+        support=support, progress=ctx.progress,
     )  # fmt: skip
     if tried is None:
         split_files.write_tried(ctx.artifacts, root / name, record.tried, key)

@@ -1,7 +1,7 @@
 """Walk-forward: choose parameters in each train window, judge them in the test window after it (DOMAIN 3.1)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -101,16 +101,28 @@ class Tried:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Earlier:
-    """What an earlier run of the same inputs left: finished splits by number, and what the combinations earned."""
+class Support:
+    """What spares a run work; it changes no digit.
+
+    Attributes:
+        splits: finished by an earlier run of the same inputs, by number.
+        tried: what the combinations earned in that run.
+        elsewhere: follows the combinations on other processors.
+    """
 
     splits: Mapping[int, Split] = field(default_factory=dict)
     tried: Tried | None = None
+    elsewhere: "RecordMaker | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Record:
-    """What one combination did over the whole history: closed trades, one per symbol at a time."""
+class Record:
+    """What one combination did: its closed trades over all of history, one per symbol at a time, by session.
+
+    Attributes:
+        session, exit_session, net_r: one element per trade.
+        returns: daily returns of a research account that used this combination from the first to the last test session.
+    """
 
     params: BaseParams
     params_hash: str
@@ -120,17 +132,18 @@ class _Record:
     returns: Floats
 
 
-def _record(
+def record(
     panel: Panel, features: FeatureTable, strategy: Strategy, params: BaseParams, assumptions: Assumptions,
     first: int, last: int,
-) -> _Record:  # fmt: skip
+) -> Record:  # fmt: skip
+    """Follow one combination through all of history and through the account of the test sessions."""
     table = strategy.signals(panel, features, params)
     outcomes = engine.evaluate(panel, features, table, assumptions)
     later = outcomes.take((outcomes.session >= first) & (outcomes.session <= last))
     portfolio = engine.run_portfolio(panel, later, assumptions, first, last)
     kept = outcomes.take(engine.one_per_symbol(outcomes) & outcomes.closed)
     kept = kept.take(np.argsort(kept.session, kind="stable"))  # a window is a slice, and its dates ascend
-    return _Record(
+    return Record(
         params=params,
         params_hash=table.params_hash,
         session=kept.session,
@@ -140,14 +153,31 @@ def _record(
     )
 
 
-def _tried(records: Sequence[_Record]) -> Tried:
+def records(
+    panel: Panel, features: FeatureTable, strategy: Strategy, combinations: Sequence[BaseParams],
+    assumptions: Assumptions, first: int, last: int, progress: Progress | None = None,
+) -> list[Record]:  # fmt: skip
+    """Follow combinations one after the other; each depends on nothing but itself, so they may be dealt out."""
+    found = []
+    for k, params in enumerate(combinations):
+        found.append(record(panel, features, strategy, params, assumptions, first, last))
+        if progress:
+            progress(k + 1, len(combinations), strategy.name)
+    return found
+
+
+RecordMaker = Callable[[str, Sequence[BaseParams], int, int], list[Record]]
+"""Follows combinations elsewhere: strategy id, parameters, first and last test session."""
+
+
+def _tried(records: Sequence[Record]) -> Tried:
     return Tried(
         params=tuple(r.params for r in records), params_hash=tuple(r.params_hash for r in records),
         trades=tuple(len(r.net_r) for r in records), returns=np.column_stack([r.returns for r in records]),
     )  # fmt: skip
 
 
-def _trial(record: _Record, fold: Fold, choice: Choice) -> Trial:
+def _trial(record: Record, fold: Fold, choice: Choice) -> Trial:
     span = slice(*np.searchsorted(record.session, [fold.train_first, fold.train_last + 1]))
     mine = in_train(fold, record.session[span], record.exit_session[span], choice.purge_sessions)
     net_r, dates = record.net_r[span][mine], record.session[span][mine]
@@ -195,7 +225,7 @@ def choose(trials: Sequence[Trial], strategy: Strategy, choice: Choice) -> tuple
     return best, f"objective {objective[best]:.2f} on a plateau of {median:.2f}"
 
 
-def _split(records: Sequence[_Record], fold: Fold, strategy: Strategy, base: BaseParams, choice: Choice) -> Split:
+def _split(records: Sequence[Record], fold: Fold, strategy: Strategy, base: BaseParams, choice: Choice) -> Split:
     trials = tuple(_trial(r, fold, choice) for r in records)
     best, why = choose(trials, strategy, choice)
     params = base if best is None else records[best].params
@@ -249,7 +279,7 @@ def run(
     assumptions: Assumptions,
     *,
     choice: Choice | None = None,
-    earlier: Earlier | None = None,
+    support: Support | None = None,
     progress: Progress | None = None,
 ) -> WalkForward:
     """Walk one strategy forward over all windows.
@@ -262,21 +292,21 @@ def run(
         windows: complete folds, at least one.
         assumptions: costs and account.
         choice: how parameters are chosen.
-        earlier: what an earlier run of the same inputs left; taken over as it is.
+        support: what spares work, such as the splits of an earlier run.
         progress: called after each combination.
     """
-    choice, earlier = choice or Choice(), earlier or Earlier()
-    known, tried = earlier.splits, earlier.tried
+    choice, support = choice or Choice(), support or Support()
+    known, tried = support.splits, support.tried
     wanted = [*windows, following(windows[-1])]
     first, last = windows[0].test_first, windows[-1].test_last
-    records: list[_Record] = []
+    made: list[Record] = []
     if tried is None or any(f.number not in known for f in wanted):
         combinations = strategy.combinations(base)
-        for k, params in enumerate(combinations):
-            records.append(_record(panel, features, strategy, params, assumptions, first, last))
-            if progress:
-                progress(k + 1, len(combinations), strategy.name)
-    splits = [known.get(f.number) or _split(records, f, strategy, base, choice) for f in wanted]
+        if support.elsewhere is not None:
+            made = support.elsewhere(strategy.name, combinations, first, last)
+        else:
+            made = records(panel, features, strategy, combinations, assumptions, first, last, progress)
+    splits = [known.get(f.number) or _split(made, f, strategy, base, choice) for f in wanted]
     outcomes, numbers = out_of_sample(panel, features, strategy, splits[:-1], assumptions)
     portfolio = engine.run_portfolio(panel, outcomes, assumptions, first, last)
     return WalkForward(
@@ -286,5 +316,5 @@ def run(
         outcomes=outcomes,
         split_number=numbers,
         portfolio=portfolio,
-        tried=_tried(records) if records or tried is None else tried,
+        tried=_tried(made) if made or tried is None else tried,
     )

@@ -17,7 +17,7 @@ from kobe.app.leakcheck.world import World
 from kobe.backtest import engine, walk_forward
 from kobe.backtest.engine import Assumptions, Outcomes
 from kobe.backtest.folds import Fold
-from kobe.backtest.walk_forward import Choice, Earlier, WalkForward, following
+from kobe.backtest.walk_forward import Choice, Support, WalkForward, following
 from kobe.core.panel import PRICE_COLUMNS, Floats, Panel
 from kobe.core.signal_table import SignalTable
 from kobe.core.types import Candidate
@@ -279,7 +279,7 @@ def _walk_widened(
     peeked = walk_forward.run(panel, features, strategy, base, wide, assumptions, choice=choice)
     known = {f.number: replace(split, fold=f) for f, split in zip(wanted, peeked.splits, strict=True)}
     return walk_forward.run(
-        panel, features, strategy, base, windows, assumptions, choice=choice, earlier=Earlier(splits=known)
+        panel, features, strategy, base, windows, assumptions, choice=choice, support=Support(splits=known)
     )
 
 
@@ -299,7 +299,7 @@ def walk_in_hindsight(
     params = strategy.params(best.params)
     known = {s.fold.number: replace(s, params=params, params_hash=best.params_hash) for s in splits}
     return walk_forward.run(
-        panel, features, strategy, base, windows, assumptions, choice=choice, earlier=Earlier(splits=known)
+        panel, features, strategy, base, windows, assumptions, choice=choice, support=Support(splits=known)
     )
 
 

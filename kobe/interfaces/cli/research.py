@@ -5,7 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kobe.interfaces.cli.shell import AsOf, DryRun, Json, Session, execute, key_values, parse_day
+from kobe.interfaces.cli.shell import (
+    AsOf,
+    Backend,
+    DryRun,
+    Json,
+    Scheduler,
+    Session,
+    Workers,
+    execute,
+    key_values,
+    on_backend,
+    parse_day,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from kobe.app.context import Context
@@ -44,6 +56,9 @@ def walk_forward(
         bool, typer.Option("--thorough", help="Also ask chance (200 random books) and the test of superior ability.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not take over splits of an earlier run.")] = False,
+    backend: Backend = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     json: Json = False,
 ) -> None:
     """Choose parameters in each train window, judge them in the next test window, write wf_outputs and a report.
@@ -55,7 +70,7 @@ def walk_forward(
         from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
 
         request = WalkForwardRequest(strategy=strategy, until=until, resume=not fresh, thorough=thorough, grid=grid)
-        return run_walk_forward(ctx, request)
+        return on_backend(ctx, (backend, workers, scheduler), lambda there: run_walk_forward(there, request))
 
     execute(use_case, json=json, progress=True)
 
@@ -65,6 +80,9 @@ def montecarlo(
     paths: Annotated[int, typer.Option(min=100, max=1_000_000, help="Simulated paths.")] = 10_000,
     horizon_sessions: Annotated[int, typer.Option(min=1, max=25_200, help="Sessions per path.")] = 252,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of run.seed.")] = None,
+    backend: Backend = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     json: Json = False,
 ) -> None:
     """Resample the walk-forward's out-of-sample days in blocks: drawdowns, VaR, CVaR, chances of profit and ruin.
@@ -76,9 +94,39 @@ def montecarlo(
         from kobe.app.montecarlo import MonteCarloRequest, run_montecarlo
 
         request = MonteCarloRequest(strategy=strategy, paths=paths, horizon_sessions=horizon_sessions, seed=seed)
-        return run_montecarlo(ctx, request)
+        return on_backend(ctx, (backend, workers, scheduler), lambda there: run_montecarlo(there, request))
 
     execute(use_case, json=json)
+
+
+def optimize(
+    strategy: Annotated[str, typer.Argument(help="ibs_rsi, turtle_soup, or rule: conditions made from indicators.")],
+    method: Annotated[str, typer.Option(help="genetic, tpe, nsga2 or grid.")] = "genetic",
+    trials: Annotated[int, typer.Option(min=4, max=20_000, help="Genomes to evaluate; every one counts.")] = 240,
+    holdout_sessions: Annotated[int, typer.Option(min=63, help="Last sessions the search never sees.")] = 252,
+    open_holdout: Annotated[
+        bool, typer.Option("--open-holdout", help="Judge the chosen one on them; possible once, and on record.")
+    ] = False,
+    backend: Backend = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    json: Json = False,
+) -> None:
+    """Search parameters or rules in training alone; the best one must stand on a plateau and survive its own search.
+
+    Example: kobe optimize ibs_rsi --method genetic --trials 240
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.optimize import OptimizeRequest, run_optimize
+
+        request = OptimizeRequest(
+            strategy=strategy, method=method, trials=trials, holdout_sessions=holdout_sessions,
+            open_holdout=open_holdout,
+        )  # fmt: skip
+        return on_backend(ctx, (backend, workers, scheduler), lambda there: run_optimize(there, request))
+
+    execute(use_case, json=json, progress=True)
 
 
 def stress(
@@ -184,6 +232,7 @@ def register(app: typer.Typer) -> None:
     app.command()(backtest)
     app.command("walk-forward")(walk_forward)
     app.command()(montecarlo)
+    app.command()(optimize)
     app.command()(stress)
     app.command("train-meta")(train_meta)
     app.command()(promote)

@@ -79,6 +79,20 @@ AsOf = Annotated[
 ]
 
 
+def on_backend(
+    ctx: Context, given: tuple[str | None, int | None, str | None], work: Callable[[Context], Document]
+) -> Document:
+    """Run a use case on the compute backend of the options (backend, workers, scheduler), and let its workers go."""
+    from kobe.app.wiring import with_compute
+
+    backend, workers, scheduler = given
+    chosen = with_compute(ctx, backend=backend, workers=workers, scheduler=scheduler)
+    try:
+        return work(chosen)
+    finally:
+        chosen.compute.close()
+
+
 def execute(
     use_case: Callable[[Context], Document], *, json: bool, as_of: datetime | None = None, progress: bool = False
 ) -> None:

@@ -99,8 +99,8 @@ def walked(panel: Panel, name: str, windows: list[Fold], known=None, choice: Cho
     strategy = STRATEGIES[name]
     features = FeatureTable(panel)
     base = strategy.params(BASES[name])
-    earlier = None if known is None else walk_forward.Earlier(splits=known)
-    return walk_forward.run(panel, features, strategy, base, windows, ASSUMED, earlier=earlier, choice=choice)
+    support = None if known is None else walk_forward.Support(splits=known)
+    return walk_forward.run(panel, features, strategy, base, windows, ASSUMED, support=support, choice=choice)
 
 
 @pytest.fixture(scope="module")
