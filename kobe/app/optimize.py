@@ -12,7 +12,7 @@ from kobe.app import experiments, shipping
 from kobe.app.context import Context
 from kobe.backtest import engine, metrics, overfit
 from kobe.backtest.engine import Assumptions
-from kobe.backtest.folds import Fold
+from kobe.backtest.folds import Fold, in_test
 from kobe.core.errors import MissingDataError, UsageError
 from kobe.core.ids import short_digest
 from kobe.core.panel import Panel
@@ -79,6 +79,9 @@ def run_optimize(ctx: Context, request: OptimizeRequest) -> Document:
         )  # fmt: skip
     panel, assumptions = ctx.panel(), ctx.assumptions()
     fold = _fold(ctx, panel, request.holdout_sessions)
+    holdout = _holdout_name(ctx, panel, fold, request.strategy)
+    if request.open_holdout:
+        ctx.experiments.check_closed(holdout)
     base = ctx.strategy_params().get(request.strategy, BaseParams())
     evaluate = shipping.evaluator(
         ctx, panel, fold, base, assumptions, ctx.settings.walk_forward.purge_sessions
@@ -87,7 +90,7 @@ def run_optimize(ctx: Context, request: OptimizeRequest) -> Document:
     chosen = found.chosen
     verdict = None
     if request.open_holdout and chosen is not None:
-        _open(ctx, panel, fold, request, chosen)
+        _open(ctx, holdout, request, fold, chosen)
         verdict = _judge(ctx, panel, fold, base, assumptions, request, found, chosen)
     run = _remember(ctx, panel, fold, base, request, found, verdict)
     return _document(ctx, request, fold, found, verdict, run)
@@ -135,35 +138,54 @@ def _seconds_per_trial(kind: str, evaluate: search.Evaluate) -> float:
     return time.perf_counter() - started
 
 
-def _open(ctx: Context, panel: Panel, fold: Fold, request: OptimizeRequest, chosen: Genome) -> None:
-    """Open the holdout in the registry before anything of it is looked at."""
+def _span(ctx: Context, fold: Fold) -> str:
     days = ctx.calendar.sessions
-    span = f"{days[fold.test_first]} to {days[fold.test_last]}"
-    name = short_digest([request.strategy, panel.digest, span])
-    facts = {"who": getpass.getuser(), "for": f"{request.strategy} {chosen.digest}", "span": span}
-    ctx.experiments.open_holdout(name, facts)
-    ctx.audit.append("holdout_opened", {"holdout": name, **facts})
+    return f"{days[fold.test_first]} to {days[fold.test_last]}"
+
+
+def _holdout_name(ctx: Context, panel: Panel, fold: Fold, strategy: str) -> str:
+    return short_digest([strategy, panel.digest, _span(ctx, fold)])
+
+
+def _open(ctx: Context, holdout: str, request: OptimizeRequest, fold: Fold, chosen: Genome) -> None:
+    """Open the holdout in the registry before anything of it is looked at."""
+    facts = {"who": getpass.getuser(), "for": f"{request.strategy} {chosen.digest}", "span": _span(ctx, fold)}
+    ctx.experiments.open_holdout(holdout, facts)
+    ctx.audit.append("holdout_opened", {"holdout": holdout, **facts})
+
+
+def holdout_verdict(
+    panel: Panel, fold: Fold, base: BaseParams, assumptions: Assumptions, chosen: Genome, *, trials: int,
+    market_symbol: str = "SPY",
+) -> Verdict:  # fmt: skip
+    """Judge a genome on the sessions of a fold's test, deflated by the number of genomes it was the best of.
+
+    Nobody may look at the losers' holdout, so how much chance scatters Sharpe ratios is taken from its length: without
+    skill their variance per session is one over the sessions (DOMAIN 2.8).
+    """
+    strategy, params, _ = search.resolve(chosen, base)
+    features = FeatureTable(panel, market_symbol)
+    outcomes = engine.evaluate(panel, features, strategy.signals(panel, features, params), assumptions)
+    mine = outcomes.take(in_test(fold, outcomes.session))
+    returns = engine.run_portfolio(panel, mine, assumptions, fold.test_first, fold.test_last).returns
+    done = mine.take(engine.one_per_symbol(mine) & mine.closed)
+    deflated = overfit.deflated_sharpe(returns, trials=trials, trial_variance=1.0 / len(returns))
+    return Verdict(
+        sharpe=metrics.sharpe(returns), profit_factor=metrics.profit_factor(done.net_r), trades=len(done),
+        trials=trials, dsr=deflated.probability,
+    )  # fmt: skip
 
 
 def _judge(
     ctx: Context, panel: Panel, fold: Fold, base: BaseParams, assumptions: Assumptions, request: OptimizeRequest,
     found: SearchResult, chosen: Genome,
 ) -> Verdict:  # fmt: skip
-    strategy, params, _ = search.resolve(chosen, base)
-    features = FeatureTable(panel, ctx.settings.market.symbol)
-    outcomes = engine.evaluate(panel, features, strategy.signals(panel, features, params), assumptions)
-    mine = outcomes.take(outcomes.session >= fold.test_first)
-    returns = engine.run_portfolio(panel, mine, assumptions, fold.test_first, fold.test_last).returns
-    done = mine.take(engine.one_per_symbol(mine) & mine.closed)
     market = experiments.SYNTHETIC if panel.is_synthetic else experiments.REAL
     names = {_name(t.genome, base) for t in found.trials}
     trials = len(ctx.experiments.looked_at(request.strategy, market) | names)
-    # Nobody may look at the losers' holdout, so how much chance scatters is taken from its length (DOMAIN 2.8).
-    deflated = overfit.deflated_sharpe(returns, trials=trials, trial_variance=1.0 / len(returns))
-    return Verdict(
-        sharpe=metrics.sharpe(returns), profit_factor=metrics.profit_factor(done.net_r), trades=len(done),
-        trials=trials, dsr=deflated.probability,
-    )  # fmt: skip
+    return holdout_verdict(
+        panel, fold, base, assumptions, chosen, trials=trials, market_symbol=ctx.settings.market.symbol
+    )
 
 
 def _name(genome: Genome, base: BaseParams) -> str:

@@ -179,9 +179,19 @@ class Experiments:
         Raises:
             UsageError: it was opened before; the message says by whom and when.
         """
+        self.check_closed(name)
+        if not self.ledger.append(HOLDOUTS, name, OPENED, dict(facts), key=name):
+            self.check_closed(name)
+
+    def check_closed(self, name: str) -> None:
+        """Refuse when a holdout was opened before.
+
+        Raises:
+            UsageError: it was; the message says by whom and when.
+        """
         before = [e for e in self.ledger.events(HOLDOUTS) if e.entity == name]
-        if before or not self.ledger.append(HOLDOUTS, name, OPENED, dict(facts), key=name):
-            first = before[0] if before else next(e for e in self.ledger.events(HOLDOUTS) if e.entity == name)
+        if before:
+            first = before[0]
             raise UsageError(
                 "this holdout was opened before, and can say nothing new",
                 seen=f"by {first.payload.get('who')} on {_at(first):%Y-%m-%d %H:%M} UTC for {first.payload.get('for')}",

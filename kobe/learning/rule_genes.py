@@ -108,6 +108,14 @@ def _body(rng: Rng) -> Condition:
     return Comparison(_one_of(rng, ("<", ">")), CLOSE, OPEN)
 
 
+def _calm(rng: Rng) -> Condition:
+    """Volatility of late against that of long."""
+    ratio = Arithmetic(
+        "/", Name(f"yang_zhang_{_one_of(rng, (5, 10, 14))}"), Name(f"yang_zhang_{_one_of(rng, (50, 100))}")
+    )
+    return Comparison(_side(rng), ratio, _level(rng, 0.5, 2.0))
+
+
 def _turnover(rng: Rng) -> Condition:
     share = Arithmetic("/", Arithmetic("*", CLOSE, VOLUME), Name("adv_usd_20"))
     return Comparison(_side(rng), share, _level(rng, 0.5, 2.5))
@@ -115,6 +123,7 @@ def _turnover(rng: Rng) -> Condition:
 
 TEMPLATES: tuple[Callable[[Rng], Condition], ...] = (
     _oscillator, _trend, _crossing, _stretch, _sweep, _age, _momentum, _breadth_of_bar, _body, _turnover,
+    _calm,
 )  # fmt: skip
 
 

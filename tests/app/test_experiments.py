@@ -81,7 +81,7 @@ def test_a_thorough_run_also_asks_chance_and_cash(ctx, monkeypatch):
 def test_a_grid_that_is_none_and_a_kind_that_cannot_be_run_again_are_refused(ctx):
     with pytest.raises(UsageError, match="unknown grid"):
         run_walk_forward(ctx, WalkForwardRequest(grid="huge"))
-    asked = experiments.question(ctx, ctx.panel(), "optimize", {"n": 1})
+    asked = experiments.question(ctx, ctx.panel(), "research", {"n": 1})
     experiments.record(ctx, asked, [experiments.trial("ibs_rsi", {}, "x", 1, float("nan"), 0.0)], {}, {})
     with pytest.raises(UsageError, match="cannot be run again"):
         experiments.run_reproduce(ctx, asked.name)
