@@ -17,6 +17,7 @@ from kobe.core.ports import Progress
 from kobe.data.manifest import Provenance
 from kobe.data.providers.files import read_bars
 from kobe.data.providers.synthetic import SyntheticSpec, synthetic_market
+from kobe.reports import walk_forward as comparison
 from kobe.reports.document import Document, Section, Table
 
 MARKER = ".kobe-demo"
@@ -112,6 +113,7 @@ def _document(ctx: Context, parts: list[Document], first: date, last: date) -> D
     summary = [*imported.summary[:1], *evidence.summary, *trained.summary[:1], *promoted.summary, *played.summary]
     reports = [str(ctx.paths.walk_forward / "walk_forward.html"), str(ctx.paths.of_session(last) / "eod.html"),
                str(ctx.paths.home / "STATUS.md")]  # fmt: skip
+    figures = next(s for s in evidence.sections if s.title == comparison.HEADLINE)
     codes = [p.exit_code for p in (played, audit)]
     return Document(
         schema="kobe.demo/1",
@@ -119,7 +121,7 @@ def _document(ctx: Context, parts: list[Document], first: date, last: date) -> D
         summary=(*summary, f"Audit: {audit.summary[0]}"),
         banners=evidence.banners,
         sections=(
-            Section(title="Evidence", table=evidence.sections[0].table),
+            Section(title="Evidence", table=figures.table),
             Section(title="Picks", table=_picks(ctx, first, last)),
             Section(title="Sessions", table=played.sections[0].table),
             Section(title="Trades", table=_trades(ctx)),

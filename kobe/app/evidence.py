@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from kobe.app.evidence_charts import charts_of
 from kobe.backtest import engine, metrics, walk_forward
 from kobe.backtest.engine import Assumptions, Outcomes, Portfolio
 from kobe.backtest.montecarlo import bootstrap_interval, clustered_interval
@@ -11,9 +12,15 @@ from kobe.backtest.walk_forward import WalkForward
 from kobe.core.panel import Panel
 from kobe.features.table import FeatureTable
 from kobe.reports.walk_forward import Evidence, SplitLine, Variant
+from kobe.reports.walk_forward_charts import CostPoint
 from kobe.strategies import STRATEGIES
 
 from dataclasses import asdict, replace  # isort: skip
+
+
+AS_REPORTED, WITHOUT_COSTS = "as reported", "without costs"
+COSTS = {WITHOUT_COSTS: 0.0, AS_REPORTED: 1.0, "costs x2": 2.0, "costs x3": 3.0}
+LEFT_TO_THE_COST_TABLE = (WITHOUT_COSTS, "costs x3")
 
 
 def collect(
@@ -24,6 +31,9 @@ def collect(
     done = o.take(o.closed)
     returns = record.portfolio.returns
     lines = tuple(_split_line(panel, record, k) for k in range(len(record.splits)))
+    variants = _variants(panel, features, record, assumptions)
+    costs = tuple(CostPoint(multiplier=m, sharpe=variants[name].sharpe, average_r=variants[name].average_r)
+                  for name, m in COSTS.items())  # fmt: skip
     return Evidence(
         strategy=record.strategy,
         curve=metrics.curve_metrics(returns, record.portfolio.exposure),
@@ -35,30 +45,23 @@ def collect(
         profit_factor_interval=clustered_interval(done.net_r, done.session, metrics.profit_factor, seed=seed),
         positive_windows=float(np.mean([line.net_usd > 0 for line in lines])),
         parameter_trials=record.trials,
-        variants=tuple(_variants(panel, features, record, assumptions)),
+        variants=tuple(v for v in variants.values() if v.name not in LEFT_TO_THE_COST_TABLE),
         splits=lines,
         equity=record.portfolio.equity_usd / record.portfolio.starting_cash_usd,
         drawdown=metrics.drawdown_curve(returns),
+        charts=charts_of(panel, record, costs, seed=seed),
     )
 
 
-def _variants(panel: Panel, features: FeatureTable, record: WalkForward, base: Assumptions) -> list[Variant]:
-    changed = {
-        "as reported": base,
-        "costs x2": replace(base, costs=base.costs.times(2.0)),
-        "without stop": replace(base, use_stop=False),
-        "target before stop": replace(base, stop_first=False),
-    }
-    found = []
+def _variants(panel: Panel, features: FeatureTable, record: WalkForward, base: Assumptions) -> dict[str, Variant]:
+    changed = {name: replace(base, costs=base.costs.times(m)) for name, m in COSTS.items() if name != AS_REPORTED}
+    changed |= {"without stop": replace(base, use_stop=False), "target before stop": replace(base, stop_first=False)}
+    found = {AS_REPORTED: _variant(AS_REPORTED, record.outcomes, record.portfolio)}
+    strategy, folds = STRATEGIES[record.strategy], [s.fold for s in record.splits]
     for name, assumptions in changed.items():
-        if assumptions is base:
-            outcomes, portfolio = record.outcomes, record.portfolio
-        else:
-            strategy = STRATEGIES[record.strategy]
-            outcomes, _ = walk_forward.out_of_sample(panel, features, strategy, record.splits, assumptions)
-            folds = [s.fold for s in record.splits]
-            portfolio = engine.run_portfolio(panel, outcomes, assumptions, folds[0].test_first, folds[-1].test_last)
-        found.append(_variant(name, outcomes, portfolio))
+        outcomes, _ = walk_forward.out_of_sample(panel, features, strategy, record.splits, assumptions)
+        portfolio = engine.run_portfolio(panel, outcomes, assumptions, folds[0].test_first, folds[-1].test_last)
+        found[name] = _variant(name, outcomes, portfolio)
     return found
 
 

@@ -1,6 +1,7 @@
 """`kobe walk-forward`: choose in training, judge in testing, write every artifact, and the data set for the model."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -11,6 +12,7 @@ import polars as pl
 from kobe.app import experiments, judgement, shipping, split_files
 from kobe.app.context import Context
 from kobe.app.evidence import collect
+from kobe.app.evidence_charts import benchmark_of
 from kobe.backtest import walk_forward
 from kobe.backtest.engine import Assumptions
 from kobe.backtest.folds import Fold, folds
@@ -23,12 +25,15 @@ from kobe.infra.records.artifacts import sha256_file
 from kobe.learning import dataset
 from kobe.reports import walk_forward as report
 from kobe.reports.document import Document, jsonable
-from kobe.reports.render import html
+from kobe.reports.render import html, markdown, terminal
 from kobe.strategies import STRATEGIES
 from kobe.strategies.spec import Strategy
 
 GRIDS = ("full", "one")
-SUMMARY, DATASET, PAGE = "summary.json", "dataset.parquet", "walk_forward.html"
+SUMMARY, DATASET, REPORT = "summary.json", "dataset.parquet", "walk_forward"
+RENDERERS: dict[str, Callable[[Document], str]] = {
+    "html": html.render, "md": markdown.render, "json": terminal.as_json,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +88,15 @@ def run_walk_forward(ctx: Context, request: WalkForwardRequest) -> Document:
     ]  # fmt: skip
     frame = dataset.build(panel, features, records)
     root = ctx.paths.walk_forward
-    made = [root / DATASET, root / PAGE, *(root / name / SUMMARY for name in names)]
+    pages = {kind: root / f"{REPORT}.{kind}" for kind in RENDERERS}
+    made = [root / DATASET, *pages.values(), *(root / name / SUMMARY for name in names)]
     files = [path.relative_to(root.parent).as_posix() for path in made]
     days = ctx.calendar.sessions[windows[0].test_first : windows[-1].test_last + 1]
-    document = report.build(days, evidence, panel.banners, files)
+    benchmark = benchmark_of(panel, features, records[0], assumptions)
+    document = report.build(days, evidence, panel.banners, files, benchmark=benchmark)
     split_files.write_table(ctx.artifacts, root / "dataset", frame)
-    ctx.artifacts.write(root / PAGE, html.render(document).encode())
+    for kind, page in pages.items():
+        ctx.artifacts.write(page, RENDERERS[kind](document).encode())
     for record, found in zip(records, evidence, strict=True):
         _write_summary(ctx, panel, record, found, root / record.strategy)
     trials = {r.strategy: r.trials for r in records}

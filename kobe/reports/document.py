@@ -18,12 +18,24 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A heading with lines of text, an optional table and an optional inline SVG picture."""
+    """A heading with lines of text, lists of sentences, an optional table and an optional picture.
+
+    Attributes:
+        picture: inline SVG of our own making; only HTML shows it.
+        lists: (heading, sentences) pairs.
+        boxed: HTML draws a frame around it: what a reader in a hurry must not miss.
+        folded: HTML folds the table away under these words; empty: it is open.
+        in_place_of_picture: the table holds what the picture holds; HTML, which shows the picture, leaves it out.
+    """
 
     title: str
     lines: tuple[str, ...] = ()
     table: Table | None = None
     picture: str | None = None
+    lists: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    boxed: bool = False
+    folded: str = ""
+    in_place_of_picture: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

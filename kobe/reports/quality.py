@@ -7,7 +7,7 @@ from typing import Any
 
 from kobe.core.errors import ExitCode
 from kobe.reports.document import Document, Section, Table, jsonable
-from kobe.reports.render import svg
+from kobe.reports.render import svg_bars
 
 Bar = tuple[date, float, float, float, float]
 
@@ -49,7 +49,7 @@ def build(
         Section(
             title=f"{code}: {meanings[code]}",
             lines=tuple(f"{e.symbol} {e.date}: {e.detail}" for e in examples if e.code == code),
-            picture=svg.bar_strips([(f"{e.symbol} {e.date}", e.bars, e.date) for e in examples if e.code == code]),
+            picture=svg_bars.bar_strips([(f"{e.symbol} {e.date}", e.bars, e.date) for e in examples if e.code == code]),
         )
         for code, *_ in tally
         if any(e.code == code for e in examples)

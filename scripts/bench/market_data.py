@@ -19,6 +19,8 @@ import numpy as np
 import polars as pl
 
 from kobe.app import wiring
+from kobe.app.claims.defects import MAIN, Count, bars_of, listed_defects, planted_defects
+from kobe.app.claims.prices import rebuilt_prices
 from kobe.core.calendar import xnys
 from kobe.data import actions, inspection, quality
 from kobe.data.quality import Scope
@@ -27,20 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CALENDAR = xnys()
-MAIN, OLD = "equities_daily", "equities_daily_2000_2009"
-KIND_RULES = {
-    "special dividend": ("special_dividend", "split_like_gap", "jump_without_event"),
-    "split day": ("split_day_return", "split_not_on_tape"),
-    "tiny split": ("tiny_split",),
-    "zero volume": ("zero_volume",),
-    "|ret|>40%": ("jump_without_event", "split_like_gap"),
-    "missing sessions": ("missing_sessions",),
-}
-PLANTED = {
-    "duplicate": ("duplicate",), "ohlc": ("ohlc_order",), "missing_session": ("missing_sessions",),
-    "flat_bar": ("flat_bar",), "zero_volume": ("zero_volume",),
-    "split_like_gap": ("split_like_gap", "jump_without_event"),
-}  # fmt: skip
 
 
 def kobe(home: Path, *arguments: str) -> tuple[float, float]:
@@ -247,41 +235,30 @@ def _process(name: str, file: Path, target: Path) -> tuple[float, dict[str, int]
     return took, found
 
 
-def bars_of(data: Path, name: str) -> pl.DataFrame:
-    """Read one of the equities files in the store's columns."""
-    frame = pl.read_parquet(data / f"{name}.parquet")
-    return frame.with_columns(
-        pl.col("date").cast(pl.Date), pl.col("volume").cast(pl.Float64), raw_factor=pl.lit(1.0)
-    ).sort("symbol", "date")
+def row(count: Count, where: str) -> None:
+    """Print one kind of defect."""
+    recall = count.found / count.listed
+    print(f"{where:26}{count.kind:20}{count.listed:7}{count.found:7}{recall:8.3f}{count.precision:10.3f}")
 
 
 def defects(data: Path, work: Path) -> None:
     """Precision and recall per kind of listed defect, and of planted ones where the files have none."""
     del work
-    events = actions.judge(actions.read_actions(data / "corporate_actions.parquet", "file")).good
-    listed = pl.read_csv(data / "known_defects.csv", try_parse_dates=True).with_columns(pl.col("date").cast(pl.Date))
-    stops = [code for code, rule in quality.RULES.items() if rule.action is quality.Action.QUARANTINE]
-    scope = Scope(calendar=CALENDAR)
+    counts, false = listed_defects(data, CALENDAR)
     print(f"{'file':26}{'kind':20}{'listed':>7}{'found':>7}{'recall':>8}{'precision':>10}")
-    for name in (MAIN, OLD):
-        bars = bars_of(data, name)
-        found = inspection.findings(bars, events, scope)
-        mine = listed.filter(pl.col("file") == name)
-        for words, rules in KIND_RULES.items():
-            wanted = mine.filter(
-                pl.col("kind").str.starts_with(words) | pl.col("kind").str.contains(words, literal=True)
-            )
-            if len(wanted) == 0:
-                continue
-            flagged = found.filter(pl.col("code").is_in(list(rules))).unique(["symbol", "date"])
-            hit = wanted.join(flagged, on=["symbol", "date"], how="semi").unique(["symbol", "date"])
-            true = flagged.join(mine, on=["symbol", "date"], how="semi")
-            print(f"{name:26}{words:20}{len(wanted):7}{len(hit):7}{len(hit) / len(wanted):8.3f}"
-                  f"{len(true) / max(len(flagged), 1):10.3f}")  # fmt: skip
-        false = found.filter(pl.col("code").is_in(stops)).join(mine, on=["symbol", "date"], how="anti")
-        print(f"{name:26}false quarantines {len(false)} = {len(false) / len(bars) * 1e5:.2f} per 100,000 bars (bar 1): "
-              + ", ".join(f"{s} {d} {c}" for s, d, c, _ in false.rows()))  # fmt: skip
-    planted(bars_of(data, MAIN), events, scope)
+    for held in false:
+        for count in (c for c in counts if c.file == held.file):
+            row(count, held.file)
+        rate = len(held.found) / held.bars * 1e5
+        told = ", ".join(f"{s} {d} {c}" for s, d, c in held.found)
+        print(f"{held.file:26}false quarantines {len(held.found)} = {rate:.2f} per 100,000 bars (bar 1): {told}")
+    for count in planted_defects(data, CALENDAR):
+        row(count, f"planted in {MAIN}")
+    survivorship_free(data)
+
+
+def survivorship_free(data: Path) -> None:
+    """What the rules say about the bars that include companies that failed."""
     free = bars_of(data, "equities_daily_survivorship_free_2013_2018").with_columns(
         pl.col("symbol").str.replace("_", ".")
     )
@@ -294,65 +271,13 @@ def defects(data: Path, work: Path) -> None:
           f"{names} symbols, {silent} zero-volume bars")  # fmt: skip
 
 
-def planted(bars: pl.DataFrame, events: pl.DataFrame, scope: Scope, count: int = 400) -> None:
-    """Plant defects of each kind at random rows of the real bars and see how many are found there."""
-    rng = np.random.default_rng(81)
-    before = inspection.findings(bars, events, scope)
-    for kind, rules in PLANTED.items():
-        rows = np.sort(rng.choice(np.arange(1000, len(bars) - 1000, 300), size=count, replace=False))
-        spoiled, where = _spoiled(bars, rows, kind)
-        screened = inspection.screen(spoiled, scope)
-        aside = screened.aside.filter(pl.col("reasons").str.contains("|".join(rules)))
-        found = inspection.findings(screened.good, events, scope).filter(pl.col("code").is_in(list(rules)))
-        new = found.join(before, on=["symbol", "date", "code"], how="anti")
-        keys = [pl.col("symbol").cast(pl.String), "date"]
-        flagged = pl.concat([aside.select(keys), new.select(keys)]).unique()
-        hit = where.join(flagged, on=["symbol", "date"], how="semi")
-        true = flagged.join(where, on=["symbol", "date"], how="semi")
-        print(f"{'planted in ' + MAIN:26}{kind:20}{len(where):7}{len(hit):7}{len(hit) / len(where):8.3f}"
-              f"{len(true) / max(len(flagged), 1):10.3f}")  # fmt: skip
-
-
-def _spoiled(bars: pl.DataFrame, rows: np.ndarray[Any, Any], kind: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the bars with one defect planted at each row, and the symbol and date where it must be seen."""
-    hit = pl.Series(np.isin(np.arange(len(bars)), rows))
-    where = bars.filter(hit).select("symbol", "date")
-    if kind == "duplicate":
-        return pl.concat([bars, bars.filter(hit).with_columns(pl.col("close") * 1.0001)]).sort("symbol", "date"), where
-    if kind == "missing_session":
-        after = bars.filter(hit.shift(1, fill_value=False) & (bars["symbol"] == bars["symbol"].shift(1)))
-        return bars.filter(~hit), after.select("symbol", "date")
-    if kind == "split_like_gap":
-        factor = np.ones(len(bars))
-        ends = np.append(np.flatnonzero(np.diff(bars["symbol"].rle_id().to_numpy())) + 1, len(bars))
-        rng = np.random.default_rng(82)
-        for row in rows:
-            factor[row : ends[np.searchsorted(ends, row, side="right")]] *= rng.choice([0.5, 1 / 3, 2 / 3, 0.25, 2.0])
-        scaled = [pl.col(c) * pl.Series(factor) for c in ("open", "high", "low", "close")]
-        return bars.with_columns(scaled), where
-    values = {
-        "ohlc": {"high": pl.col("low") * 0.999}, "flat_bar": dict.fromkeys(("open", "high", "low"), pl.col("close")),
-        "zero_volume": {"volume": pl.lit(0.0)},
-    }[kind]  # fmt: skip
-    return bars.with_columns([pl.when(hit).then(v).otherwise(pl.col(c)).alias(c) for c, v in values.items()]), where
-
-
 def rebuild(data: Path, work: Path) -> None:
     """Rebuild split-adjusted prices from tape prices and events, and list where they differ from the file's."""
-    home = work / "rebuild"
-    kobe(home, "data", "import", str(data / "equities_daily_raw_unadjusted.parquet"), "--adjustment", "raw")
-    kobe(home, "data", "actions", "import", str(data / "corporate_actions.parquet"))
-    panel = wiring.build(home).store.panel()
-    true = bars_of(data, MAIN).filter(pl.col("symbol").is_in(list(panel.symbols)))
-    off = np.zeros(len(panel), dtype=bool)
-    for column in ("open", "high", "low", "close"):
-        off |= np.abs(getattr(panel, column) / true.get_column(column).to_numpy() - 1) > 2e-6
-    print(f"{len(panel):,} bars of {len(panel.symbols)} names: {int((~off).sum()):,} equal within rounding (2e-6)")
-    for symbol, n, ratio in (
-        true.with_columns(ratio=pl.Series(panel.close) / pl.col("close")).filter(pl.Series(off))
-        .group_by("symbol").agg(pl.len(), pl.col("ratio").median()).sort("symbol").rows()
-    ):  # fmt: skip
-        print(f"  differs: {symbol}, {n:,} bars, ours is {ratio:.4g} times the file's: a split after the events end")
+    told = rebuilt_prices(wiring.build(work / "rebuild"), data)
+    print(f"{told['bars']:,} bars of {told['names']} names: {told['equal_bars']:,} equal within rounding (2e-6)")
+    for d in told["differing"]:
+        print(f"  differs: {d['symbol']}, {d['bars']:,} bars, ours is {d['ratio']:.4g} times the file's: "
+              "a split after the events end")  # fmt: skip
 
 
 def bias(data: Path, work: Path) -> None:

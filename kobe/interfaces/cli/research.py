@@ -1,6 +1,7 @@
 """Evidence, models and the scan."""
 
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,8 @@ from kobe.interfaces.cli.shell import (
     key_values,
     on_backend,
     parse_day,
+    progress_bar,
+    show,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -227,6 +230,26 @@ def leakcheck(
     execute(use_case, json=json, progress=True)
 
 
+def verify_claims(
+    only: Annotated[str | None, typer.Option(help="One claim, its topic or its source, such as bias.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the test data.", envvar="KOBE_TEST_DATA")] = None,
+    documents: Annotated[Path | None, typer.Option(help="Checkout whose documents are read; else this one.")] = None,
+    json: Json = False,
+) -> None:
+    """Derive every figure of README.md and docs again and say which still hold; 8 where one differs, 7 without data.
+
+    Example: kobe verify-claims --only bias --data shared/data
+    """
+
+    def run() -> "Document":
+        from kobe.app.claims.verify import ClaimsRequest, run_verify_claims
+
+        request = ClaimsRequest(documents=documents, data=data, only=only)
+        return run_verify_claims(request, progress=None if json else progress_bar())
+
+    show(run, json=json)
+
+
 def register(app: typer.Typer) -> None:
     """Put the commands of this file on the root."""
     app.command()(backtest)
@@ -238,3 +261,4 @@ def register(app: typer.Typer) -> None:
     app.command()(promote)
     app.command()(scan)
     app.command()(leakcheck)
+    app.command("verify-claims")(verify_claims)

@@ -21,8 +21,10 @@ def render(document: Document) -> str:
 def _section(section: Section) -> list[str]:
     lines = [f"## {_escape(section.title)}", ""] if section.title else []
     lines += [f"- {_escape(line)}" for line in section.lines]
+    for heading, sentences in section.lists:
+        lines += ["", f"**{_escape(heading)}**", "", *[f"- {_escape(s)}" for s in sentences]]
     if section.table is not None:
-        if section.lines:
+        if section.lines or section.lists:
             lines.append("")
         lines.append("| " + " | ".join(_escape(c) for c in section.table.columns) + " |")
         lines.append("|" + " --- |" * len(section.table.columns))

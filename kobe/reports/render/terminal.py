@@ -38,6 +38,10 @@ def _print_section(console: Any, section: Section) -> None:
         console.print(Text(section.title, style="bold cyan"))
     for line in section.lines:
         console.print(line, markup=False)
+    for heading, sentences in section.lists:
+        console.print(Text(heading, style="bold"))
+        for sentence in sentences:
+            console.print(f"- {sentence}", markup=False)
     if section.table is None:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
