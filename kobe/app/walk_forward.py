@@ -13,6 +13,7 @@ from kobe.app import experiments, judgement, shipping, split_files
 from kobe.app.context import Context
 from kobe.app.evidence import collect
 from kobe.app.evidence_charts import benchmark_of
+from kobe.app.verdict import verdict
 from kobe.backtest import walk_forward
 from kobe.backtest.engine import Assumptions
 from kobe.backtest.folds import Fold, folds
@@ -86,6 +87,7 @@ def run_walk_forward(ctx: Context, request: WalkForwardRequest) -> Document:
         )
         for r in records
     ]  # fmt: skip
+    evidence = [replace(e, verdict=verdict(e, s)) for e, s in zip(evidence, statistics, strict=True)]
     frame = dataset.build(panel, features, records)
     root = ctx.paths.walk_forward
     pages = {kind: root / f"{REPORT}.{kind}" for kind in RENDERERS}
