@@ -38,7 +38,6 @@ class Statistics:
         pbo, pbo_low, pbo_high: probability of backtest overfitting, mean and range over shifted blocks.
         market_sharpe, market_cagr: the market symbol bought and held over the same sessions.
         costs_x2_profit_factor: profit factor in R with every cost doubled.
-        positive_windows: share of test windows that earned money.
         spa_cash: Hansen's consistent p against doing nothing, over all combinations.
         random_mean_r_p, random_sharpe_p, random_excess_t: against entries at random in the same sessions.
         absurd: too good to be true, so that nothing of it may be promoted.
@@ -61,7 +60,6 @@ class Statistics:
     market_sharpe: float
     market_cagr: float
     costs_x2_profit_factor: float
-    positive_windows: float
     absurd: bool
     spa_cash: float | None = None
     random_mean_r_p: float | None = None
@@ -109,7 +107,7 @@ def judge(
         expected_max_sharpe=deflated.benchmark / overfit.per_period(1.0),
         needed_sessions=overfit.minimum_track_record(returns),
         costs_x2_profit_factor=_dearer(panel, features, record, assumptions),
-        positive_windows=_positive_windows(record), absurd=bool(sharpe > ABSURD_SHARPE or won > ABSURD_WIN_RATE),
+        absurd=bool(sharpe > ABSURD_SHARPE or won > ABSURD_WIN_RATE),
         **_overfitting(record), **_market(panel, features, record, assumptions),
     )  # fmt: skip
     return _with_chance(found, panel, features, record, assumptions, seed) if thorough else found
@@ -141,12 +139,6 @@ def _dearer(panel: Panel, features: FeatureTable, record: WalkForward, assumptio
     strategy = STRATEGIES[record.strategy]
     outcomes, _ = walk_forward.out_of_sample(panel, features, strategy, record.splits, dear)
     return metrics.profit_factor(outcomes.net_r[outcomes.closed])
-
-
-def _positive_windows(record: WalkForward) -> float:
-    first, _ = _span(record)
-    spans = [slice(s.fold.test_first - first, s.fold.test_last - first + 1) for s in record.splits]
-    return float(np.mean([np.prod(1.0 + record.portfolio.returns[span]) > 1.0 for span in spans]))
 
 
 def _with_chance(

@@ -10,7 +10,7 @@ LEAST_TRADES, LEAST_SESSIONS = 30, 504
 
 def verdict(evidence: Evidence, found: Statistics) -> Verdict:
     """Judge the evidence; what could not be computed or was not asked passes nothing."""
-    lines = (*_necessary(found), *_sufficient(found))
+    lines = (*_necessary(found), *_sufficient(found), _windows(evidence))
     passed = all(line.passed for line in lines)
     return Verdict(
         headline=_headline(evidence, found, passed=passed), lines=lines, supports=_supports(evidence, found),
@@ -54,9 +54,12 @@ def _sufficient(s: Statistics) -> tuple[VerdictLine, ...]:
               good=excess is not None and excess > 1.645),
         _line("Profit factor with costs doubled", s.costs_x2_profit_factor, "above 1.2",
               good=s.costs_x2_profit_factor > 1.2),
-        _line("Test windows that earned money", s.positive_windows, "60% or more", good=s.positive_windows >= 0.60,
-              digits=".0%"),
     )  # fmt: skip
+
+
+def _windows(evidence: Evidence) -> VerdictLine:
+    share = evidence.positive_windows
+    return _line("Test windows that earned money", share, "60% or more", good=share >= 0.60, digits=".0%")
 
 
 def _headline(evidence: Evidence, s: Statistics, *, passed: bool) -> str:

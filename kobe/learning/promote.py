@@ -74,4 +74,6 @@ def judge(holdout: pl.DataFrame, challenger: MetaModel, report: dict[str, float]
         Line(name="gated win rate", value=better, threshold=f">= {y.mean():.4f} (ungated)", passed=better >= y.mean()),
         Line(name="gated profit factor", value=factor, threshold="> 1.5", passed=factor > 1.5),
         Line(name="gated Sharpe", value=sharpe, threshold="> 1", passed=sharpe > 1),
+        Line(name="gated Sharpe, too good to be true", value=sharpe, threshold="<= 5", passed=sharpe <= 5),
+        Line(name="gated win rate, too good to be true", value=better, threshold="<= 0.9", passed=better <= 0.9),
     ]  # fmt: skip

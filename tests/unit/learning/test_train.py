@@ -43,11 +43,16 @@ def judged(trained: train.Trained) -> list[promote.Line]:
 
 
 def test_planted_skill_is_found_calibrated_and_promoted():
-    trained = train.train(world(1, 1.2), {}, seed=1)
+    trained = train.train(world(1, 0.8), {}, seed=1)
     assert trained.skill, trained.why
     assert trained.report["brier_skill"] > 0.1
     assert trained.report["ece"] <= trained.report["ece_null_95"]
     assert all(line.passed for line in judged(trained)), judged(trained)
+
+
+def test_skill_too_good_to_be_true_is_not_promoted():
+    refused = [line.name for line in judged(train.train(world(1, 1.5), {}, seed=1)) if not line.passed]
+    assert refused == ["gated Sharpe, too good to be true"]
 
 
 def test_pure_noise_is_called_no_skill_and_never_promoted_in_twenty_worlds():
