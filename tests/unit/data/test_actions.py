@@ -9,6 +9,7 @@ from kit.market import LAST, events, market, put, scaled, store_in
 
 from kobe.backtest import engine
 from kobe.backtest.costs import flat_costs
+from kobe.core.calendar import xnys
 from kobe.core.errors import MissingDataError, SchemaError
 from kobe.data import actions
 from kobe.data.assemble import panel_from
@@ -71,6 +72,26 @@ def test_an_ex_date_without_a_bar_counts_on_the_next_one_and_none_outside_the_ba
     rows = np.flatnonzero(panel.dividend)
     assert [panel.calendar.sessions[s] for s in panel.session[rows]] == [day_of(calendar, 60)]
     assert panel.dividend[rows[0]] == pytest.approx(0.2 + 0.3 + 0.4)
+
+
+def test_real_opens_fall_by_the_dividend_on_the_ex_date_and_not_in_the_session_before_or_after(real_frame, real_file):
+    """The events and the adjusted bars come from two columns of one vendor; the market says whether they belong."""
+    path = real_file.parent / "corporate_actions.parquet"
+    if not path.is_file():
+        pytest.skip(f"real events are not there: {path}")
+    told = actions.judge(actions.read_actions(path, "real")).good
+    panel = panel_from(real_frame, xnys(), Provenance(source="real"), told)
+    rows = np.flatnonzero(panel.dividend > 0.0)
+    inside = (rows > panel.offsets[panel.symbol_of_row[rows]] + 1) & (
+        rows + 1 < panel.offsets[panel.symbol_of_row[rows] + 1]
+    )
+    rows = rows[inside]
+    share = panel.dividend[rows] / panel.close[rows - 1]
+    rows, share = rows[share < 0.05], share[share < 0.05]
+    assert len(rows) > 1000
+    slopes = [np.polyfit(share, panel.open[rows + lag] / panel.close[rows + lag - 1] - 1.0, 1)[0] for lag in (-1, 0, 1)]
+    assert slopes[1] == pytest.approx(-1.0, abs=0.25)
+    assert max(abs(slopes[0]), abs(slopes[2])) < 0.25
 
 
 def test_dividends_follow_a_company_to_its_new_ticker(calendar):
