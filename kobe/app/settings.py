@@ -9,10 +9,11 @@ import tomllib
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kobe.core.errors import ConfigError
 
@@ -93,12 +94,22 @@ class CostRateSettings(Section):
     slippage_bps: float = Field(default=5.0, ge=0)
     half_spread_bps: tuple[tuple[float, float], ...] = ((50e6, 2.0), (10e6, 5.0), (0.0, 10.0))
     sec_fee_per_million_usd: float = Field(default=20.60, ge=0)
+    borrow_rate_annual: float = Field(default=0.03, ge=0)
 
 
 class CostSettings(Section):
     """The dated cost schedule."""
 
-    rates: tuple[CostRateSettings, ...] = (CostRateSettings(),)
+    rates: tuple[CostRateSettings, ...] = Field(default=(CostRateSettings(),), min_length=1)
+
+    @model_validator(mode="after")
+    def _one_block_a_date(self) -> Self:
+        """Two blocks of one date would leave it to their order which one holds."""
+        dates = sorted(r.effective for r in self.rates)
+        twice = [str(a) for a, b in pairwise(dates) if a == b]
+        if twice:
+            raise ValueError(f"two blocks of rates are effective {', '.join(twice)}")
+        return self
 
 
 class RiskSettings(Section):

@@ -110,7 +110,9 @@ def trades_frame(panel: Panel, record: WalkForward) -> pl.DataFrame:
     o, w, p = record.outcomes, record.outcomes.walked, record.portfolio
     days = panel.calendar.days
     quantity, net, skipped = np.zeros(len(o)), np.full(len(o), np.nan), np.full(len(o), -1)
+    dividends, borrow = np.zeros(len(o)), np.zeros(len(o))
     quantity[p.offered], net[p.offered], skipped[p.offered] = p.quantity, p.net_usd, p.skipped
+    dividends[p.offered], borrow[p.offered] = p.dividends_usd, p.borrow_usd
     entry = np.where(w.entry_row >= 0, panel.session[np.maximum(w.entry_row, 0)], 0)
     left = np.where(o.closed, o.exit_session, 0)
     frame = pl.DataFrame(
@@ -130,6 +132,7 @@ def trades_frame(panel: Panel, record: WalkForward) -> pl.DataFrame:
             "gross_r": o.gross_r, "net_r": o.net_r, "mae_r": o.mae_r, "mfe_r": o.mfe_r,
             "account": [account.SKIPS[s] if s >= 0 else "not_entered" for s in skipped],
             "quantity": quantity.astype(np.int64),
+            "dividends_usd": dividends, "borrow_usd": borrow,
             "net_usd": net,
             "score": o.score, "atr": o.atr, "adv_usd": o.adv_usd,
             "params_hash": o.params_hash,

@@ -1,7 +1,8 @@
 """The compiled cash account: one continuous portfolio with cash, slots and whole raw shares (DOMAIN 2.4).
 
 Within a session: entries at the open from the cash and slots of the previous close, sized on the equity of the
-previous close; then exits; then the mark at the close. Money freed today is spent tomorrow at the earliest.
+previous close; then what positions of earlier sessions brought and cost, dividends of the day and the loan of shares
+since the last close; then exits; then the mark at the close. Money freed today is spent tomorrow at the earliest.
 """
 
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from kobe.backtest.carry import Carry
 from kobe.core.panel import Floats, Ints
 
 TAKEN, NO_CASH, NO_SLOT, SYMBOL_HELD, BELOW_ONE_SHARE = 0, 1, 2, 3, 4
@@ -81,8 +83,26 @@ def _proceeds(i: int, trades: Any, shares: float) -> float:
 
 
 @njit(cache=True, nogil=True)
+def _to_today(
+    i: int, trades: Any, carry: Any, session: npt.NDArray[np.int32], close: Floats, row: int, today: int
+) -> tuple[int, float]:
+    """Move a position's mark from `row` to its newest bar; the second value is the cash per unit it brings or costs.
+
+    On the entry bar there is nothing to move and nothing is paid.
+    """
+    cash = 0.0
+    if trades.side[i] < 0 and len(carry.borrow) > 0 and session[trades.entry_row[i]] < today:
+        cash -= close[row] * carry.borrow[today]
+    while row < trades.exit_row[i] and session[row + 1] <= today:
+        row += 1
+        if len(carry.dividend) > 0:
+            cash += trades.side[i] * carry.dividend[row]
+    return row, cash
+
+
+@njit(cache=True, nogil=True)
 def run_account(
-    trades: Trades, terms: Terms, session: npt.NDArray[np.int32], close: Floats, first: int, last: int
+    trades: Trades, terms: Terms, carry: Carry, session: npt.NDArray[np.int32], close: Floats, first: int, last: int
 ) -> tuple[Floats, Floats, Floats, npt.NDArray[np.int8]]:
     """Run the account from session `first` to `last`.
 
@@ -112,12 +132,11 @@ def run_account(
         kept = 0
         for p in range(count):
             i = held[p]
+            row, carried = _to_today(i, trades, carry, session, close, mark_row[p], today)
+            cash += quantity[i] * trades.factor[i] * carried
             if trades.exit_session[i] <= today:
                 cash += _proceeds(i, trades, quantity[i])
                 continue
-            row = mark_row[p]
-            while row < trades.exit_row[i] and session[row + 1] <= today:
-                row += 1
             worth = quantity[i] * trades.factor[i] * close[row]
             value += trades.side[i] * worth
             gross += worth

@@ -1,6 +1,6 @@
 """What the same sessions gave without the strategy: the market held, everything held, entries at random.
 
-Prices are split-adjusted and dividends are not in them, on either side of a comparison (DOMAIN 2.5, D12).
+Prices are split-adjusted; dividends are cash on the ex-date, on either side of a comparison (DOMAIN 2.5, D12).
 """
 
 from collections.abc import Sequence
@@ -90,11 +90,25 @@ def _hold(
     if worth.size == 0 or np.isnan(worth[0]).any():
         day = panel.calendar.sessions[first]
         raise DataError("nothing to buy and hold from this session on", seen=f"no bar on {day}", expected="a bar")
+    received = _received(panel, symbols, first, len(worth))
     places = np.where(np.isnan(worth), 0, np.arange(len(worth))[:, None])
     worth = np.take_along_axis(worth, np.maximum.accumulate(places, axis=0), axis=0)
     _write_off(panel, worth, symbols, first, assumptions)
-    equity = (worth / _paid(panel, features, symbols, first, assumptions)).mean(axis=1)
+    equity = ((worth + received) / _paid(panel, features, symbols, first, assumptions)).mean(axis=1)
     result: Floats = equity / np.concatenate(([1.0], equity[:-1])) - 1.0
+    return result
+
+
+def _received(panel: Panel, symbols: Ints, first: int, sessions: int) -> Floats:
+    """Dividends per share since the purchase at the first session's open, kept in cash; float64[sessions, symbols]."""
+    cash = np.zeros((sessions, len(symbols)))
+    if not panel.pays:
+        return cash
+    for column, k in enumerate(symbols):
+        rows = np.arange(panel.offsets[k], panel.offsets[k + 1])
+        rows = rows[(panel.session[rows] > first) & (panel.session[rows] < first + sessions)]
+        cash[panel.session[rows] - first, column] = panel.dividend[rows]
+    result: Floats = np.cumsum(cash, axis=0)
     return result
 
 

@@ -6,10 +6,12 @@ from datetime import date
 
 import numpy as np
 
+from kobe.core.calendar import Calendar
 from kobe.core.panel import Floats, Ints, Panel
 from kobe.core.units import BPS
 
 TICK_USD = 0.01
+BORROW_YEAR_DAYS = 360.0  # brokers count a loan of shares by calendar days over 360 (Alpaca's margin terms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +24,14 @@ class CostRates:
         half_spread_bps: (ADV in dollars above which it holds, half-spread in bps), most liquid first; the last one
             holds for all the rest.
         sec_fee_per_million_usd: Section 31 fee on sales, dollars per million.
+        borrow_rate_annual: what the loan of shares sold short costs a year, as a fraction of their market value.
     """
 
     effective: date
     slippage_bps: float
     half_spread_bps: tuple[tuple[float, float], ...]
     sec_fee_per_million_usd: float
+    borrow_rate_annual: float = 0.03
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +53,14 @@ class CostModel:
         return held[-1] if held else self.rates[0]
 
     def half_spread(self, rates: CostRates, price: Floats, adv_usd: Floats) -> Floats:
-        """Half the quoted spread as a fraction of the price: by liquidity tier, at least half a tick."""
+        """Half the quoted spread as a fraction of the price: by liquidity tier, half a tick to the whole price."""
         floors = np.array([tier[0] for tier in rates.half_spread_bps])
         bps = np.array([tier[1] for tier in rates.half_spread_bps])
         above = adv_usd[:, None] > floors[None, :]  # an unknown ADV is above nothing and pays the widest spread
         tier = np.minimum((~above).sum(axis=1), len(bps) - 1)
-        half_tick = self.least_half_spread_ticks * TICK_USD / price
-        result: Floats = np.maximum(bps[tier] * BPS, half_tick) * self.multiplier
+        with np.errstate(divide="ignore", invalid="ignore"):  # what is written off whole has a price of 0
+            half_tick = self.least_half_spread_ticks * TICK_USD / price
+        result: Floats = np.minimum(np.fmax(bps[tier] * BPS, half_tick) * self.multiplier, 1.0)
         return result
 
     def traded_price(
@@ -91,6 +96,25 @@ class CostModel:
         fees = [self.at(date.fromordinal(epoch + int(d))).sec_fee_per_million_usd / 1e6 for d in sessions]
         return (np.array(fees) * self.multiplier)[back] if len(sessions) else np.zeros(0)
 
+    def borrow_shares(self, calendar: Calendar, last_session: int) -> Floats:
+        """Share of the previous close's short value that is charged in each session, at the rate of its date.
+
+        Args:
+            calendar: whose sessions are meant; the days since the session before count, three after a weekend.
+            last_session: session number of the last one wanted.
+
+        Returns:
+            float64[last_session + 1], by session number; 0 in the calendar's first session.
+
+        Source: DOMAIN 2.3, market value times rate over 360 per calendar day.
+        """
+        days = calendar.days[: last_session + 1]
+        starts = np.array([np.datetime64(r.effective, "D").astype(np.int32) for r in self.rates])
+        which = np.maximum(np.searchsorted(starts, days, side="right") - 1, 0)
+        annual = np.array([r.borrow_rate_annual for r in self.rates])[which]
+        result: Floats = annual * self.multiplier * np.diff(days, prepend=days[:1]) / BORROW_YEAR_DAYS
+        return result
+
 
 def no_costs() -> CostModel:
     """Return the explicit none: every fill at its bar's price."""
@@ -104,6 +128,7 @@ def flat_costs(bps_per_side: float) -> CostModel:
         slippage_bps=bps_per_side,
         half_spread_bps=((0.0, 0.0),),
         sec_fee_per_million_usd=0.0,
+        borrow_rate_annual=0.0,
     )
     return CostModel(name=f"flat {bps_per_side:g} bp", rates=(rates,), least_half_spread_ticks=0.0)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from kobe.backtest import account, fills, kernel
+from kobe.backtest import account, carry, fills, kernel
 from kobe.backtest.costs import CostModel
 from kobe.core.panel import Floats, Ints, Panel
 from kobe.core.signal_table import SignalTable
@@ -22,7 +22,8 @@ class Assumptions:
         use_stop: False removes the protective stop (to see what it costs); R stays the risk it would have had.
         stop_first: False fills the target first in a bar that reaches both (the optimistic run of DOMAIN 2.1).
         delisting_haircut: fraction of the last price lost when a held symbol stops trading and no event tells how
-            (DOMAIN 2.6: -30% on NYSE, Shumway 1997); daily bars alone do not tell a take-over from a failure.
+            (DOMAIN 2.6: -30% on NYSE, Shumway 1997); daily bars alone do not tell a take-over from a failure. It goes
+            against the position, long or short; a loss that an event tells is the price's, and a short gains it.
         terms: the research account.
         entry_filter: marks the signal rows whose entry the account may take (such as: no earnings near), from what
             was known at their close; None: all. Signals it holds back keep their simulated outcome.
@@ -54,7 +55,10 @@ class Outcomes:
         walked: fills, stops, reasons (see `kernel.Walked`).
         adv_usd: liquidity at the signal.
         entry_paid, exit_got: fills after spread and slippage.
-        gross_r, net_r: result in units of initial risk, before and after spread and slippage; NaN until closed.
+        dividend: dollars paid on a share while it was held, to a long and by a short; until now where still held.
+        borrow: dollars that the loan of a share sold short has cost, likewise; 0 for longs.
+        gross_r, net_r: result in units of initial risk; NaN until closed. Gross is the price's move alone; net is
+            after spread and slippage, with dividends and the cost of the loan (docs/decisions/0007).
         mae_r, mfe_r: worst and best excursion from the fill in R.
         params_hash: digest of the parameters each signal was made with.
     """
@@ -70,6 +74,8 @@ class Outcomes:
     adv_usd: Floats
     entry_paid: Floats
     exit_got: Floats
+    dividend: Floats
+    borrow: Floats
     gross_r: Floats
     net_r: Floats
     mae_r: Floats
@@ -125,8 +131,8 @@ def evaluate(panel: Panel, features: FeatureTable, table: SignalTable, assumptio
     ones = np.ones(len(table))
     entry_paid = costs.traded_price(panel, np.maximum(walked.entry_row, 0), walked.entry_price, adv, side, ones)
     told = panel.final_loss[panel.symbol_of_row[table.row]]
-    loss = np.where(np.isnan(told), assumptions.delisting_haircut, told)
-    cut = np.where(walked.reason == fills.END_OF_DATA, side * loss, 0.0)
+    loss = np.where(np.isnan(told), side * assumptions.delisting_haircut, told)
+    cut = np.where(walked.reason == fills.END_OF_DATA, loss, 0.0)
     takes = (walked.reason != fills.TARGET).astype(np.float64)
     exit_rows = np.maximum(walked.exit_row, 0)
     exit_got = costs.traded_price(panel, exit_rows, walked.exit_price * (1.0 - cut), adv, -side, takes)
@@ -134,6 +140,7 @@ def evaluate(panel: Panel, features: FeatureTable, table: SignalTable, assumptio
     known_after = np.where(walked.reason == fills.END_OF_DATA, kernel.DELISTED_AFTER_SESSIONS, 0)
     known_at = panel.session[exit_rows] + known_after
     exit_session = np.where(walked.exit_row >= 0, known_at, np.iinfo(np.int32).max)
+    dividend, borrow = _held(panel, table, walked, exit_session, costs)
     return Outcomes(
         row=table.row,
         symbol=panel.symbol_of_row[table.row],
@@ -146,12 +153,28 @@ def evaluate(panel: Panel, features: FeatureTable, table: SignalTable, assumptio
         adv_usd=adv,
         entry_paid=entry_paid,
         exit_got=exit_got,
+        dividend=dividend,
+        borrow=borrow,
         gross_r=side * (walked.exit_price * (1.0 - cut) - walked.entry_price) / risk,
-        net_r=side * (exit_got - entry_paid) / risk,
+        net_r=(side * (exit_got - entry_paid + dividend) - borrow) / risk,
         mae_r=walked.worst / risk,
         mfe_r=walked.best / risk,
         params_hash=np.full(len(table), table.params_hash),
     )
+
+
+def _held(
+    panel: Panel, table: SignalTable, walked: kernel.Walked, exit_session: Ints, costs: CostModel
+) -> tuple[Floats, Floats]:
+    """Dividends and cost of the loan per share of every trade, until its end or the newest bar."""
+    terms = carry.carry_of(panel, table.side, costs, panel.last_session)
+    if not len(terms.dividend) and not len(terms.borrow):
+        return np.zeros(len(table)), np.zeros(len(table))
+    last_row = panel.offsets[panel.symbol_of_row[table.row] + 1] - 1
+    end_row = np.where(walked.exit_row >= 0, walked.exit_row, last_row)
+    end = np.minimum(exit_session, panel.last_session)
+    dividend = carry.dividends_held(terms, walked.entry_row, end_row)
+    return dividend, carry.borrow_held(terms, panel, table.side, walked.entry_row, end_row, end)
 
 
 def one_per_symbol(outcomes: Outcomes) -> npt.NDArray[np.bool_]:
@@ -171,7 +194,9 @@ class Portfolio:
         offered: positions in the outcomes, in the order the account saw them.
         quantity: raw shares bought per offered trade, 0 where skipped.
         skipped: why (index into `account.SKIPS`).
-        net_usd: result per offered trade after all costs and fees; NaN while open, 0 where skipped.
+        dividends_usd: cash dividends per offered trade, negative for a short, which pays them; until now where open.
+        borrow_usd: what the loan of shares sold short has cost, likewise; 0 for longs.
+        net_usd: result per offered trade after all costs, fees, dividends and loans; NaN while open, 0 where skipped.
     """
 
     first_session: int
@@ -180,6 +205,8 @@ class Portfolio:
     offered: Ints
     quantity: Floats
     skipped: npt.NDArray[np.int8]
+    dividends_usd: Floats
+    borrow_usd: Floats
     net_usd: Floats
     starting_cash_usd: float
 
@@ -217,13 +244,17 @@ def run_portfolio(
         o.adv_usd / panel.close[o.row], panel.raw_factor[w.entry_row], assumptions.costs.fee_rate(panel, sale_row),
     )  # fmt: skip
     equity, exposure, quantity, skipped = account.run_account(
-        trades, assumptions.terms, panel.session, panel.close, first_session, last_session
-    )
+        trades, assumptions.terms, carry.carry_of(panel, o.side, assumptions.costs, last_session), panel.session,
+        panel.close, first_session, last_session,
+    )  # fmt: skip
     sold = quantity * trades.factor * np.where(o.side > 0, trades.exit_price, trades.entry_price)
     fee = np.ceil(sold * trades.fee_rate * 100.0 - 1e-9) / 100.0
-    gain = o.side * quantity * trades.factor * (trades.exit_price - trades.entry_price)
+    units = quantity * trades.factor
+    dividends, borrowed = o.side * units * o.dividend + 0.0, units * o.borrow  # never -0.0
+    gain = o.side * units * (trades.exit_price - trades.entry_price) + dividends - borrowed
     net = np.where(quantity > 0, np.where(closed, gain - fee, np.nan), 0.0)
     return Portfolio(
         first_session=first_session, equity_usd=equity, exposure=exposure, offered=entered, quantity=quantity,
-        skipped=skipped, net_usd=net, starting_cash_usd=assumptions.terms.cash_usd,
+        skipped=skipped, dividends_usd=dividends, borrow_usd=borrowed, net_usd=net,
+        starting_cash_usd=assumptions.terms.cash_usd,
     )  # fmt: skip

@@ -1,8 +1,9 @@
-"""The plain twin of `kernel.walk_signals`: one signal at a time, written from DOMAIN 2.1 alone, for tests.
+"""The plain twin of `kernel.walk_signals` and `carry`: one signal at a time, written from DOMAIN alone, for tests.
 
-It shares no code with `fills` on purpose; the two must agree to the bit on any bars.
+It shares no code with `fills` and `carry` on purpose; they must agree to the bit on any bars.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,3 +90,38 @@ def _follow(
         if bars.session[j] - bars.session[entry] >= plan.hold_bars - 1:
             return Result(state="closed", reason="time", exit_row=j, exit_price=c, ambiguous=ambiguous)
     return Result(state="open", ambiguous=ambiguous)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """What is paid while a position is held.
+
+    Attributes:
+        dividend: dollars per share by bar of the symbol, to who held it before the bar's open.
+        day_of: calendar day of a session number, counted from any day.
+        borrow_rate: what a loan of shares costs a year at a session, as a fraction of their value.
+    """
+
+    dividend: Sequence[float]
+    day_of: Callable[[int], int]
+    borrow_rate: Callable[[int], float]
+
+
+def hold_one(bars: Bars, side: int, result: Result, holding: Holding, *, last_session: int) -> tuple[float, float]:
+    """Return dividends per share and cost of the loan per share of one trade, until its end or the newest session."""
+    if result.entry_row < 0:
+        return 0.0, 0.0
+    closed = result.state == "closed"
+    last = result.exit_row if closed else len(bars) - 1
+    received = 0.0
+    for j in range(result.entry_row + 1, last + 1):
+        received += holding.dividend[j]
+    if side > 0:
+        return received, 0.0
+    end = int(bars.session[last]) + (5 if result.reason == "end_of_data" else 0) if closed else last_session
+    loan = 0.0
+    for today in range(int(bars.session[result.entry_row]) + 1, end + 1):
+        before = max(j for j in range(result.entry_row, last + 1) if bars.session[j] < today)
+        days = holding.day_of(today) - holding.day_of(today - 1)
+        loan += float(bars.close[before]) * (holding.borrow_rate(today) * days / 360)
+    return received, loan

@@ -88,7 +88,8 @@ def _remade(panel: Panel, change: Callable[[_Shape, Ints], _Shape]) -> Panel:
         columns["high"][later] = np.exp(np.maximum(opened, close) + shape.up)
         columns["low"][later] = np.exp(np.minimum(opened, close) - shape.down)
         columns["volume"][later] = shape.dollars / columns["close"][later]
-    return replace(panel, source="synthetic", **columns)
+    unpaid = np.empty(0)  # no price falls on an ex-date any more: a dividend would be money from nowhere
+    return replace(panel, source="synthetic", dividend=unpaid, **columns)
 
 
 def _taken_apart(panel: Panel, rows: slice) -> _Shape:

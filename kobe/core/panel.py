@@ -52,6 +52,9 @@ class Panel:
         tradable: bool[rows], False where the symbol is on hold or not in the universe that session: the bar feeds
             indicators and marks positions, but no signal may rest on it. Default: True everywhere.
         final_loss: float64[n_symbols], fraction of the last price lost when the symbol stops trading, NaN: unknown.
+        dividend: float64[rows], cash paid on a share held before the session's open, adjusted dollars per adjusted
+            share; 0 where there is none, and everywhere in `total-return` prices, which hold them already. Known at
+            the open of its session, the ex-date. Default: 0 everywhere.
         calendar: what the session numbers count.
         source: where the bars came from; `synthetic` marks made-up markets in every report.
         feed: which tape the volume counts (`consolidated`, `iex`, ...).
@@ -71,6 +74,7 @@ class Panel:
     calendar: Calendar = field(repr=False)
     tradable: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_), repr=False)
     final_loss: Floats = field(default_factory=lambda: np.empty(0), repr=False)
+    dividend: Floats = field(default_factory=lambda: np.empty(0), repr=False)
     source: str = "unknown"
     feed: str = "consolidated"
     adjustment: str = "split"
@@ -85,6 +89,7 @@ class Panel:
             column.flags.writeable = False
         self._fill("tradable", np.ones(rows, dtype=np.bool_))
         self._fill("final_loss", np.full(len(self.symbols), np.nan))
+        self._fill("dividend", np.zeros(rows))
         if len(self.offsets) != len(self.symbols) + 1 or self.offsets[-1] != rows or self.offsets[0] != 0:
             raise SchemaError("a panel's offsets do not match its symbols", seen=len(self.offsets))
         if any(a >= b for a, b in pairwise(self.symbols)):
@@ -152,6 +157,11 @@ class Panel:
         return np.repeat(np.arange(len(self.symbols), dtype=np.int32), np.diff(self.offsets))
 
     @cached_property
+    def pays(self) -> bool:
+        """Whether any row carries a dividend; where none does, nothing is spent on them."""
+        return bool(self.dividend.any())
+
+    @cached_property
     def digest(self) -> str:
         """BLAKE2b of everything a result can depend on; equal bars have equal digests wherever they came from."""
         hasher = hashlib.blake2b(digest_size=16)
@@ -159,6 +169,9 @@ class Panel:
         hasher.update(repr(meta).encode())
         for name in ("offsets", "session", *BAR_COLUMNS, "raw_factor", "tradable", "final_loss"):
             hasher.update(np.ascontiguousarray(getattr(self, name)).data)
+        if self.pays:
+            hasher.update(b"dividend")
+            hasher.update(np.ascontiguousarray(self.dividend).data)
         return hasher.hexdigest()
 
     def digests_by_session(self) -> dict[int, str]:
@@ -171,6 +184,7 @@ class Panel:
         of_row = np.frombuffer(b"".join(names), dtype=np.uint64)[self.symbol_of_row[order]] if len(self) else order
         days = self.calendar.days[self.session[order]]
         columns = [days, of_row, *(getattr(self, name)[order] for name in (*BAR_COLUMNS, "raw_factor", "tradable"))]
+        paid = self.dividend[order] if self.pays else np.empty(0)
         sessions, starts = np.unique(self.session[order], return_index=True)
         borders = [*starts.tolist(), len(order)]
         hasher = hashlib.blake2b(repr((self.source, self.feed, self.adjustment)).encode(), digest_size=16)
@@ -178,6 +192,10 @@ class Panel:
         for k, session in enumerate(sessions.tolist()):
             for column in columns:
                 hasher.update(column[borders[k] : borders[k + 1]].data)
+            today = paid[borders[k] : borders[k + 1]]
+            if today.any():
+                hasher.update(b"dividend")
+                hasher.update(today.data)
             found[session] = hasher.hexdigest()
         return found
 
@@ -214,6 +232,7 @@ class Panel:
         offsets = np.concatenate(([0], np.cumsum(counts[present]))).astype(np.int64)
         columns = {name: getattr(self, name)[keep] for name in ("session", *BAR_COLUMNS, "raw_factor", "tradable")}
         columns["final_loss"] = np.where(whole, self.final_loss, np.nan)[present]
+        columns["dividend"] = self.dividend[keep] if self.pays else np.empty(0)
         symbols = tuple(s for s, here in zip(self.symbols, present, strict=True) if here)
         return replace(self, symbols=symbols, offsets=offsets, **columns)
 

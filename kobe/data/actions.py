@@ -170,6 +170,36 @@ def split_factors(
     return factors
 
 
+def dividends(
+    symbols: tuple[str, ...], offsets: npt.NDArray[np.int64], days: npt.NDArray[np.int32], events: pl.DataFrame
+) -> npt.NDArray[np.float64] | None:
+    """Return, per bar, the cash dividends of its day in dollars per share of that day's tape, or None without any.
+
+    An ex-date without a bar counts on the symbol's next one, where what is held is first worth less; a dividend
+    before the first bar or after the last one was received by nobody who trades these bars.
+
+    Args:
+        symbols: in panel order.
+        offsets: int64[n_symbols + 1], row borders.
+        days: int32[rows], days since 1970-01-01, ascending within a symbol.
+        events: stored events; only dividends are looked at.
+
+    Returns:
+        float64[rows], 0 where none is paid; several on one day are added up. Known at the open of the bar.
+    """
+    told = events.filter(pl.col("kind") == "dividend").select("symbol", pl.col("date").to_physical(), "value")
+    place = {symbol: k for k, symbol in enumerate(symbols)}
+    paid = np.zeros(len(days))
+    for symbol, day, value in told.iter_rows():
+        k = place.get(symbol)
+        if k is None:
+            continue
+        mine = days[int(offsets[k]) : int(offsets[k + 1])]
+        if mine[0] <= day <= mine[-1]:
+            paid[int(offsets[k]) + int(np.searchsorted(mine, day))] += value
+    return paid if paid.any() else None
+
+
 def final_losses(symbols: tuple[str, ...], events: pl.DataFrame) -> npt.NDArray[np.float64]:
     """Return, per symbol, the fraction of the last price lost at its delisting; NaN where no event tells (D14, 2.6).
 

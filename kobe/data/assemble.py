@@ -56,6 +56,7 @@ def assemble(
     days = _scattered(parts, places, "date", np.int32)
     _adjust(columns, actions.split_factors(symbols, offsets, days, events), provenance.adjustment)
     tradable = np.ones(len(days), dtype=np.bool_) if held is None else holds.free_rows(symbols, offsets, days, held)
+    paid = actions.dividends(symbols, offsets, days, events) if provenance.adjustment != "total-return" else None
     return Panel(
         symbols=symbols,
         offsets=offsets,
@@ -63,6 +64,7 @@ def assemble(
         calendar=calendar,
         tradable=tradable,
         final_loss=actions.final_losses(symbols, events),
+        dividend=np.empty(0) if paid is None else paid / columns["raw_factor"],
         **columns,
         **asdict(provenance),
     )
@@ -130,8 +132,9 @@ def arrow_file(panel: Panel) -> memoryview:
         "symbols": list(panel.symbols),
         "offsets": panel.offsets.tolist(),
         "final_loss": [None if np.isnan(x) else float(x) for x in panel.final_loss],
+        "pays": panel.pays,
     }
-    arrays = {name: getattr(panel, name) for name in CACHED}
+    arrays = {name: getattr(panel, name) for name in _cached(panel.pays)}
     arrays["tradable"] = arrays["tradable"].view(np.uint8)
     batch = pa.record_batch(arrays).replace_schema_metadata({"kobe": json.dumps(meta)})
     sink = pa.BufferOutputStream()
@@ -152,7 +155,7 @@ def mapped(path: Path, calendar: Calendar, provenance: Provenance) -> Panel:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         batch = reader.get_batch(0)
         meta = json.loads(reader.schema.metadata[b"kobe"])
-        columns: dict[str, Any] = {name: _view(batch.column(name)) for name in CACHED}
+        columns: dict[str, Any] = {name: _view(batch.column(name)) for name in _cached(meta["pays"])}
     except (pa.ArrowInvalid, OSError, KeyError, ValueError) as error:
         raise IntegrityError(
             "the panel cache is damaged", seen=path.name, next_command="kobe data repair"
@@ -167,6 +170,11 @@ def mapped(path: Path, calendar: Calendar, provenance: Provenance) -> Panel:
         **columns,
         **asdict(provenance),
     )
+
+
+def _cached(pays: bool) -> tuple[str, ...]:
+    """Name the columns of the file; dividends are kept only where there are any."""
+    return (*CACHED, "dividend") if pays else CACHED
 
 
 def _view(column: Any) -> npt.NDArray[Any]:

@@ -1,4 +1,7 @@
-"""The data set of the meta-model: one row per closed out-of-sample signal, with what was known at its close."""
+"""The data set of the meta-model: one row per closed out-of-sample signal, with what was known at its close.
+
+The label asks whether the trade made money after spread, slippage, dividends and loans (docs/decisions/0007).
+"""
 
 from collections.abc import Sequence
 

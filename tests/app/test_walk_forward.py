@@ -10,6 +10,7 @@ from kit.home import SPEC, copy_home
 from kobe.app import import_bars, wiring
 from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
 from kobe.core.errors import MissingDataError
+from kobe.data import actions
 
 FILES = ("trade_list", "equity_curve", "trials")
 
@@ -54,6 +55,42 @@ def test_deleting_the_future_after_a_split_reproduces_the_earlier_splits_byte_fo
             for file in sorted(folder.iterdir()):
                 mine = home / "wf_outputs" / strategy / folder.name / file.name
                 assert mine.read_bytes() == file.read_bytes(), f"{strategy}/{folder.name}/{file.name}"
+
+
+def quarterly_dividends(panel):
+    """A dividend of 0.40 of the tape's dollars for every symbol at every 20th of its bars."""
+    sessions = panel.calendar.sessions
+    told = [
+        (b.symbol, sessions[s], "dividend", 0.40, "", "test") for b in panel for s in b.session[20::20].tolist()
+    ]  # fmt: skip
+    return pl.DataFrame(told, schema=actions.SCHEMA, orient="row")
+
+
+def test_the_trade_list_says_what_dividends_and_loans_did_to_each_trade(made_home, tmp_path):
+    home = copy_home(made_home, tmp_path / "paying")
+    ctx = wiring.build(home)
+    told = quarterly_dividends(ctx.store.panel())
+    ctx.store.amend(events=pl.concat([ctx.store.actions(), told]).sort("symbol", "date"))
+    panel = wiring.build(home).store.panel()
+    assert panel.pays
+    run_walk_forward(wiring.build(home), WalkForwardRequest())
+    unsplit = [b.symbol for b in panel if (panel.raw_factor[b.first_row : b.first_row + len(b)] == 1.0).all()]
+    whole = [f for f in splits(home, "ibs_rsi") if (f / "manifest.json").is_file()]
+    trades = pl.concat([pl.read_parquet(f / "trade_list.parquet") for f in whole])
+    closed = trades.filter((pl.col("state") == "closed") & pl.col("symbol").is_in(unsplit)).with_row_index()
+    held = closed.join(told.select("symbol", pl.col("date").alias("ex")), on="symbol").filter(
+        (pl.col("ex") > pl.col("entry_date")) & (pl.col("ex") <= pl.col("exit_date"))
+    )
+    counts = held.group_by("index").len().join(closed, on="index", how="right").fill_null(0)
+    assert counts.filter((pl.col("len") > 0) & (pl.col("quantity") > 0)).height > 10
+    wanted = counts.get_column("quantity") * counts.get_column("len") * 0.40
+    assert counts.get_column("dividends_usd").to_list() == pytest.approx(wanted.to_list(), abs=1e-6)
+    assert set(trades.get_column("borrow_usd")) == {0.0}, "nothing was sold short"
+    plain = counts.with_columns(
+        fills_r=(pl.col("exit_got") - pl.col("entry_paid")) / (pl.col("entry") - pl.col("stop")),
+        paid_r=pl.col("len") * 0.40 / (pl.col("entry") - pl.col("stop")),
+    )
+    assert plain.select((pl.col("net_r") - pl.col("fills_r") - pl.col("paid_r")).abs().max()).item() < 1e-9
 
 
 def test_a_run_that_lost_half_its_splits_is_completed_to_the_same_bytes(made_home, tmp_path):

@@ -1,24 +1,28 @@
-"""A slow market and cash account, one event at a time, written from DOMAIN 2.1, 2.3 and 2.4 and from no code of kobe.
+"""A slow market and cash account, one event at a time, written from DOMAIN 2.1 to 2.6 and from no code of kobe.
 
 Money and shares are raw: what was on the tape that day. Signals come in adjusted dollars, as strategies give them.
-A split while a position is held multiplies its shares; nothing is done about symbols that never trade again.
+A split while a position is held multiplies its shares. A symbol that has not traded for five sessions and never does
+again is written off: at what an event tells, else to the position's harm.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 NOISE = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One session of one symbol in adjusted dollars; raw = adjusted * factor."""
+    """One session of one symbol in adjusted dollars; raw = adjusted * factor. The dividend is raw, per raw share."""
 
     open: float
     high: float
     low: float
     close: float
     factor: float = 1.0
+    dividend: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,10 @@ class Wish:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """The account and what trading costs; `half_spread_bps` is one tier for all."""
+    """The account and what trading costs; `half_spread_bps` is one tier for all.
+
+    `borrow` holds (first date, rate a year), oldest first; `haircut` is lost where no event tells how a symbol ended.
+    """
 
     cash: float
     risk_fraction: float
@@ -52,6 +59,8 @@ class Rules:
     sell_fee: float = 0.0
     max_gap_atr: float = 2.0
     hold: int = 5
+    borrow: tuple[tuple[date, float], ...] = ()
+    haircut: float = 0.30
 
 
 @dataclass(kw_only=True)
@@ -67,6 +76,7 @@ class Position:
     target: float | None
     mark: float
     leave: bool = False
+    carried: float = 0.0
 
 
 @dataclass(kw_only=True)
@@ -78,6 +88,9 @@ class Story:
     held: list[list[str]] = field(default_factory=list)
     shares: dict[int, float] = field(default_factory=dict)
     net: dict[int, float] = field(default_factory=dict)
+    dividends: dict[int, float] = field(default_factory=dict)
+    loans: dict[int, float] = field(default_factory=dict)
+    written_off: list[int] = field(default_factory=list)
     skipped: dict[int, str] = field(default_factory=dict)
 
 
@@ -141,7 +154,7 @@ class Account:
     def enter(self, offered: list[Wish], bars: dict[str, dict[int, Bar]], today: int) -> None:
         """Fill the wishes of yesterday at the open, best first, from yesterday's cash, slots and equity."""
         rules, story = self.rules, self.story
-        pledged = sum(2 * p.paid for p in self.book if p.wish.side < 0)  # proceeds, and as much again
+        pledged = sum(2 * p.mark for p in self.book if p.wish.side < 0)  # proceeds, and as much again
         spendable, free = self.cash - pledged, rules.slots - len(self.book)
         for wish in sorted(offered, key=lambda w: (-w.score, -w.adv_usd, w.symbol)):
             bar, before = bars[wish.symbol][today], bars[wish.symbol][today - 1]
@@ -167,6 +180,39 @@ class Account:
                 held = {"shares": count, "factor": bar.factor, "paid": count * price, "mark": count * price}
                 self.book.append(Position(wish=wish, entered=today, stop=stop, target=target, **held))
 
+    def pay_loans(self, book: list[Position], yesterday: date, today: date) -> None:
+        """Charge what was sold short before today on its value at the last close, for every calendar day since."""
+        rates = [rate for since, rate in self.rules.borrow if since <= today]
+        for p in book:
+            if p.wish.side < 0 and rates:
+                cost = p.mark * rates[-1] / 360 * (today - yesterday).days
+                self.cash -= cost
+                p.carried -= cost
+                self.story.loans[p.wish.number] = self.story.loans.get(p.wish.number, 0.0) + cost
+
+    def pay_dividend(self, p: Position, bar: Bar, today: int) -> None:
+        """Give a long, or take from a short, what the shares it held before the open are paid."""
+        if p.entered < today and bar.dividend:
+            amount = p.wish.side * p.shares * bar.dividend
+            self.cash += amount
+            p.carried += amount
+            self.story.dividends[p.wish.number] = self.story.dividends.get(p.wish.number, 0.0) + amount
+
+    def write_off(self, p: Position, loss: float | None) -> None:
+        """End a position in a symbol that is gone, at what is left of its last close."""
+        lost = p.wish.side * self.rules.haircut if loss is None else loss
+        self.story.written_off.append(p.wish.number)
+        self.end(p, p.mark / p.shares * (1 - lost), takes=True)
+
+    def end(self, p: Position, raw: float, *, takes: bool) -> None:
+        """Close a position at a raw price."""
+        side = p.wish.side
+        amount = p.shares * (after_costs(self.rules, raw, -side) if takes else raw)
+        fee = math.ceil((amount if side > 0 else p.paid) * self.rules.sell_fee * 100 - NOISE) / 100
+        self.cash += side * amount - fee
+        self.story.net[p.wish.number] = side * (amount - p.paid) - fee + p.carried
+        self.book.remove(p)
+
     def close_or_mark(self, bars: dict[str, dict[int, Bar]], exits: set[tuple[str, int, int]], today: int) -> None:
         """Let every position that trades today meet its bar; the others keep their last mark."""
         for p in list(self.book):
@@ -175,27 +221,41 @@ class Account:
                 continue
             p.shares *= p.factor / bar.factor  # a split since its last bar
             p.factor = bar.factor
+            self.pay_dividend(p, bar, today)
             found = leaves(p, bar, today, self.rules)
             if found is None:
                 p.mark = p.shares * bar.close * bar.factor
                 p.leave = (p.wish.symbol, today, side) in exits
                 continue
-            raw = found[0] * bar.factor
-            amount = p.shares * (after_costs(self.rules, raw, -side) if found[1] else raw)
-            fee = math.ceil((amount if side > 0 else p.paid) * self.rules.sell_fee * 100 - NOISE) / 100
-            self.cash += side * amount - fee
-            self.story.net[p.wish.number] = side * (amount - p.paid) - fee
-            self.book.remove(p)
+            self.end(p, found[0] * bar.factor, takes=found[1])
 
 
 def simulate(
-    bars: dict[str, dict[int, Bar]], wishes: list[Wish], exits: set[tuple[str, int, int]], rules: Rules, span: range
+    bars: dict[str, dict[int, Bar]],
+    wishes: list[Wish],
+    exits: set[tuple[str, int, int]],
+    rules: Rules,
+    span: range,
+    *,
+    dates: Sequence[date] = (),
+    losses: Mapping[str, float] | None = None,
 ) -> Story:
-    """Run the account over some sessions; `exits` holds (symbol, session, side) where the rule says to leave."""
+    """Run the account over some sessions.
+
+    `exits` holds (symbol, session, side) where the rule says to leave; `dates` are those of the sessions by number;
+    `losses` tells which fraction of its last price a symbol lost at its end, where that is known.
+    """
     account = Account(rules=rules, cash=rules.cash, equity=rules.cash)
+    last = {symbol: max(known) for symbol, known in bars.items()}
+    told = losses or {}
     for today in span:
+        older = list(account.book)
         account.enter([w for w in wishes if w.session == today - 1 and today in bars[w.symbol]], bars, today)
+        if dates:  # after the entries, whose cash is that of the last close
+            account.pay_loans(older, dates[today - 1], dates[today])
         account.close_or_mark(bars, exits, today)
+        for p in [p for p in account.book if today == last[p.wish.symbol] + 5]:
+            account.write_off(p, told.get(p.wish.symbol))
         account.equity = account.cash + sum(p.wish.side * p.mark for p in account.book)
         account.story.equity.append(account.equity)
         account.story.cash.append(account.cash)

@@ -1,12 +1,19 @@
-"""The compiled kernel and its plain twin agree to the bit on any bars: gaps, halts, both sides, all stops."""
+"""The compiled kernel and its plain twin agree to the bit on any bars: gaps, halts, both sides, stops, dividends."""
+
+from dataclasses import replace
+from datetime import date
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kit.bars import CALENDAR, grid_prices, panel_of, random_walk
+from kit.bars import CALENDAR, FIRST, grid_prices, panel_of, random_walk
 
-from kobe.backtest import fills, kernel
-from kobe.backtest.kernel_reference import Plan, walk_one
+from kobe.backtest import engine, fills, kernel
+from kobe.backtest.costs import CostRates, cost_schedule
+from kobe.backtest.kernel_reference import Holding, Plan, hold_one, walk_one
+from kobe.core.signal_table import SignalTable
+from kobe.features.table import FeatureTable
 
 
 def world(seed: int, halts: bool):
@@ -55,3 +62,43 @@ def test_kernel_and_twin_agree_on_every_signal(seed, halts, stop_first, hold):
             assert out.exit_row[i] - bars.first_row == twin.exit_row
             assert out.exit_price[i] == twin.exit_price
     assert CALENDAR.digest == panel.calendar.digest
+
+
+RISE = FIRST + 12
+CHEAP = CostRates(effective=date(1990, 1, 2), slippage_bps=5, half_spread_bps=((0, 3),), sec_fee_per_million_usd=20.6,
+                  borrow_rate_annual=0.03)  # fmt: skip
+DEAR = replace(CHEAP, effective=CALENDAR.sessions[RISE], borrow_rate_annual=0.41)
+
+
+@settings(max_examples=120, deadline=None)
+@given(seed=st.integers(0, 10**6), halts=st.booleans(), hold=st.integers(1, 7), stress=st.sampled_from([1.0, 3.0]))
+def test_dividends_and_loans_of_engine_and_twin_are_the_same_bits(seed, halts, hold, stress):
+    panel, rng = world(seed, halts)
+    n = len(panel)
+    panel = replace(panel, dividend=np.where(rng.random(n) < 0.3, rng.uniform(0.01, 1.0, n), 0.0))
+    rows = np.flatnonzero(rng.random(n) < 0.4)
+    k = len(rows)
+    side, atr = rng.choice([1, -1], k).astype(np.int8), rng.uniform(0.1, 1.5, k).round(2)
+    table = SignalTable(
+        strategy="x", params={}, params_hash="x", row=rows, side=side, stop_distance=2 * atr,
+        stop_level=np.full(k, np.nan), target_r=rng.choice([np.nan, 1.0], k), atr=atr, score=np.ones(k),
+        exit_mask=np.zeros(n, np.uint8), max_gap_atr=2.0, hold_bars=hold,
+    )  # fmt: skip
+    costs = cost_schedule([DEAR, CHEAP]).times(stress)
+    o = engine.evaluate(panel, FeatureTable(panel), table, engine.Assumptions(costs=costs))
+    for i, row in enumerate(rows):
+        bars = panel[panel.symbols[panel.symbol_of_row[row]]]
+        plan = Plan(row=int(row) - bars.first_row, side=int(side[i]), stop_distance=table.stop_distance[i],
+                    stop_level=np.nan, target_r=table.target_r[i], atr=atr[i], hold_bars=hold)  # fmt: skip
+        twin = walk_one(bars, plan, [False] * len(bars), last_session=panel.last_session)
+        holding = Holding(
+            dividend=panel.dividend[bars.first_row : bars.first_row + len(bars)].tolist(),
+            day_of=lambda s: CALENDAR.sessions[s].toordinal(),
+            borrow_rate=lambda s: (0.41 if s >= RISE else 0.03) * stress,
+        )
+        told = hold_one(bars, plan.side, twin, holding, last_session=panel.last_session)
+        assert (o.dividend[i], o.borrow[i]) == told
+        if twin.state == "closed":
+            price = plan.side * (o.exit_got[i] - o.entry_paid[i])
+            risk = abs(twin.entry_price - o.walked.stop[i])
+            assert o.net_r[i] * risk == pytest.approx(price + plan.side * told[0] - told[1], abs=1e-9)

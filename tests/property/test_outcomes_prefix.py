@@ -15,13 +15,17 @@ from kobe.core.signal_table import SignalTable
 from kobe.features.table import FeatureTable
 from kobe.strategies import STRATEGIES
 
-ASSUMED = engine.Assumptions(costs=flat_costs(5.0))
+FLAT = flat_costs(5.0)
+ASSUMED = engine.Assumptions(costs=replace(FLAT, rates=(replace(FLAT.rates[0], borrow_rate_annual=0.10),)))
 YOUNG = {"sma_bars": 20, "min_history_bars": 20, "min_adv_usd": 0.0, "shorts": True}
 RELAXED = {
     "ibs_rsi": {**YOUNG, "ibs_max": 0.25, "rsi_max": 15.0},
     "turtle_soup": {**YOUNG, "stop_mode": "sweep"},
 }
-COLUMNS = ("side", "score", "atr", "adv_usd", "entry_paid", "exit_got", "gross_r", "net_r", "mae_r", "mfe_r")
+COLUMNS = (
+    "side", "score", "atr", "adv_usd", "entry_paid", "exit_got", "dividend", "borrow", "gross_r", "net_r", "mae_r",
+    "mfe_r",
+)  # fmt: skip
 WALKED = ("state", "entry_price", "stop", "target", "exit_price", "reason", "ambiguous", "worst", "best")
 Told = dict[tuple[str, int, int], tuple]
 
@@ -59,7 +63,13 @@ def written_off(panel: Panel, o: engine.Outcomes) -> set[tuple[str, int, int]]:
 def corrupted_after(panel: Panel, session: int) -> Panel:
     rng = np.random.default_rng(session)
     factor = np.where(panel.session > session, np.exp(rng.normal(0, 0.3, len(panel))), 1.0)
-    return replace(panel, **{c: getattr(panel, c) * factor for c in panels.PRICES})
+    return replace(panel, **{c: getattr(panel, c) * factor for c in (*panels.PRICES, "dividend")})
+
+
+def paying(panel: Panel, seed: int) -> Panel:
+    """The same bars with a dividend in every tenth."""
+    rng = np.random.default_rng(seed)
+    return replace(panel, dividend=np.where(rng.random(len(panel)) < 0.1, panel.close * 0.01, 0.0))
 
 
 def changed(panel: Panel, session: int, name: str, other: Panel, *, peek: bool = False) -> list[tuple[str, int, int]]:
@@ -74,7 +84,7 @@ def changed(panel: Panel, session: int, name: str, other: Panel, *, peek: bool =
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), back=st.integers(1, 100))
 def test_a_trade_that_has_ended_is_not_changed_by_later_bars(name, seed, back):
-    whole = panels.random_panel(seed, symbols=6, bars=200)
+    whole = paying(panels.random_panel(seed, symbols=6, bars=200), seed)
     session = whole.last_session - back
     assert not changed(whole, session, name, whole.until(session))
     assert not changed(whole, session, name, corrupted_after(whole, session))
@@ -149,7 +159,7 @@ def test_the_equity_of_a_day_does_not_depend_on_later_bars():
 @given(seed=st.integers(0, 2**32 - 1), back=st.integers(1, 80))
 def test_the_equity_of_a_day_without_delistings_does_not_depend_on_later_bars(seed, back):
     rng = np.random.default_rng(seed)
-    whole = panels.panel({s: panels.random_walk(rng, 160, price=40.0) for s in "ABCDE"})
+    whole = paying(panels.panel({s: panels.random_walk(rng, 160, price=40.0) for s in "ABCDE"}), seed)
     session = whole.last_session - back
     curves = []
     for panel in (whole, whole.until(session), corrupted_after(whole, session)):

@@ -24,6 +24,7 @@ def adjusted(stages: Stages, session: int) -> Cells:
     previous = np.maximum(rows - 1, panel.offsets[panel.symbol_of_row[rows]])
     columns = {f"tape_{name}": (getattr(panel, name) * panel.raw_factor)[rows] for name in PRICE_COLUMNS}
     columns |= {
+        "tape_dividend": (panel.dividend * panel.raw_factor)[rows],
         "tape_volume": (panel.volume / panel.raw_factor)[rows],
         "dollars": (panel.close * panel.volume)[rows],
         "move": panel.close[rows] / panel.close[previous],

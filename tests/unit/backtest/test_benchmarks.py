@@ -60,6 +60,18 @@ def test_the_universe_is_equal_dollars_in_what_was_known_and_tradable_and_drifts
     np.testing.assert_allclose(np.cumprod(1 + got), [1.0, (2 + 1) / 2, (1 + 2) / 2], rtol=1e-12)
 
 
+def test_dividends_after_the_purchase_stay_in_cash_and_those_of_its_own_ex_date_are_the_sellers():
+    panel = panels.panel({"AAA": bars([10, 10, 9, 9, 18]), "BBB": bars([20, 20, 20, 20, 20])})
+    paid = np.zeros(10)
+    paid[[1, 2, 4, 8]] = [5.0, 1.0, 2.0, 4.0]  # AAA on sessions 1, 2 and 4; BBB on session 3
+    panel = replace(panel, dividend=paid)
+    first = panel.first_session + 1
+    pool = np.ones(len(panel), dtype=bool)
+    got = benchmarks.hold_universe(panel, FeatureTable(panel), pool, first, panel.last_session, FREE)
+    aaa, bbb = np.array([10, 9 + 1, 9 + 1, 18 + 3]) / 10, np.array([20, 20, 24, 24]) / 20
+    np.testing.assert_allclose(np.cumprod(1 + got), (aaa + bbb) / 2, rtol=1e-12)
+
+
 @pytest.mark.parametrize(("told", "left"), [(math.nan, 0.7), (0.55, 0.45), (-0.2, 1.2)])
 def test_what_stops_trading_is_written_off_when_the_account_does_and_stays_in_cash(told, left):
     lasting, gone = bars([10.0] * 12), bars([10.0, 10.0, 8.0])

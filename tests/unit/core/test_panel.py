@@ -135,6 +135,47 @@ def test_one_bit_in_any_column_changes_the_digest(column, data):
     assert replace(whole, **{column: values}).digest != whole.digest
 
 
+def paying(made: dict[str, panels.History], seed: int) -> Panel:
+    whole = panels.panel(made)
+    rng = np.random.default_rng(seed)
+    return replace(whole, dividend=np.where(rng.random(len(whole)) < 0.2, rng.uniform(0.01, 2.0, len(whole)), 0.0))
+
+
+@settings(max_examples=80, deadline=None)
+@given(made=symbol_histories(), cut=st.integers(-2, 32), seed=st.integers(0, 99))
+def test_a_cut_and_a_selection_keep_the_dividends_of_their_bars_and_digests_know_no_later_ones(made, cut, seed):
+    whole = paying(made, seed)
+    keep = whole.session <= FIRST + cut
+    past = whole.until(FIRST + cut)
+    assert past.dividend.tolist() == whole.dividend[keep].tolist()
+    known = {s: text for s, text in whole.digests_by_session().items() if s <= FIRST + cut}
+    assert past.digests_by_session() == known
+    wanted = set(whole.symbols[::2])
+    mine = np.isin(np.array(whole.symbols)[whole.symbol_of_row], sorted(wanted)) if len(whole) else keep
+    assert whole.select(wanted).dividend.tolist() == whole.dividend[mine].tolist()
+    assert not whole.dividend.flags.writeable
+
+
+def test_a_dividend_changes_the_digest_and_those_of_its_session_and_after():
+    plain = panels.panel({"A": panels.f11(), "B": panels.f11()})
+    at = int(np.flatnonzero((plain.session == FIRST + 4) & (plain.symbol_of_row == 1))[0])
+    digests = {plain.digest}
+    for row, amount in ((at, 0.5), (at, 0.25), (at - 11, 0.5)):
+        paid = np.zeros(len(plain))
+        paid[row] = amount
+        other = replace(plain, dividend=paid)
+        digests.add(other.digest)
+        before, after = plain.digests_by_session(), other.digests_by_session()
+        assert [before[s] == after[s] for s in sorted(before)] == [s < FIRST + 4 for s in sorted(before)]
+    assert len(digests) == 4
+
+
+@pytest.mark.parametrize("bad", [np.zeros(3), np.zeros(11, dtype=np.float32)])
+def test_a_dividend_column_of_another_shape_or_kind_is_refused(bad):
+    with pytest.raises(SchemaError, match="dividend"):
+        panels.panel({"A": panels.f11()}, dividend=bad)
+
+
 def test_the_digest_sees_borders_names_facts_and_the_calendar():
     whole = panels.panel({"A": panels.f11(), "B": panels.f11()})
     others = [

@@ -9,6 +9,7 @@ from kit.market import LAST, events, market, put, scaled, store_in
 
 from kobe.backtest import engine
 from kobe.backtest.costs import flat_costs
+from kobe.core.calendar import xnys
 from kobe.core.errors import MissingDataError, SchemaError
 from kobe.data import actions
 from kobe.data.assemble import panel_from
@@ -40,6 +41,67 @@ def test_adjusted_bars_find_the_way_back_to_the_tape(calendar):
     told = events(("AAA", day_of(calendar, 100), "split", 0.125, ""))
     panel = panel_from(market(calendar), calendar, Provenance(source="test"), told)
     assert panel.raw_factor[[99, 100]].tolist() == [0.125, 1.0]
+
+
+@pytest.mark.parametrize("adjustment", ["raw", "split"])
+def test_a_dividend_is_paid_on_its_ex_date_in_the_shares_the_prices_count(calendar, adjustment):
+    """A dollar on the tape before a 4:1 split is a quarter of a dollar on each share of today."""
+    told = events(
+        ("AAA", day_of(calendar, 100), "dividend", 1.0, ""), ("AAA", day_of(calendar, 200), "split", 4.0, ""),
+        ("AAA", day_of(calendar, 200), "dividend", 0.5, ""), ("ZZZ", day_of(calendar, 10), "dividend", 9.0, ""),
+    )  # fmt: skip
+    panel = panel_from(market(calendar), calendar, Provenance(source="test", adjustment=adjustment), told)
+    found = {int(r): float(panel.dividend[r]) for r in np.flatnonzero(panel.dividend)}
+    assert found == {100: 0.25, 200: 0.5}
+
+
+def test_total_return_prices_hold_their_dividends_already(calendar):
+    told = events(("AAA", day_of(calendar, 100), "dividend", 1.0, ""))
+    panel = panel_from(market(calendar), calendar, Provenance(source="test", adjustment="total-return"), told)
+    assert not panel.pays
+    assert not panel.dividend.any()
+
+
+def test_an_ex_date_without_a_bar_counts_on_the_next_one_and_none_outside_the_bars(calendar):
+    bars = market(calendar, sessions=300)
+    place = pl.int_range(pl.len()).over("symbol")
+    halted = bars.filter(~((pl.col("symbol") == "AAA") & (place.is_between(50, 59) | (place >= 250) | (place < 5))))
+    days = (2, 52, 55, 60, 250)
+    told = events(*(("AAA", day_of(calendar, d), "dividend", 0.1 * k, "") for k, d in enumerate(days, 1)))
+    panel = panel_from(halted, calendar, RAW, told)
+    rows = np.flatnonzero(panel.dividend)
+    assert [panel.calendar.sessions[s] for s in panel.session[rows]] == [day_of(calendar, 60)]
+    assert panel.dividend[rows[0]] == pytest.approx(0.2 + 0.3 + 0.4)
+
+
+def test_real_opens_fall_by_the_dividend_on_the_ex_date_and_not_in_the_session_before_or_after(real_frame, real_file):
+    """The events and the adjusted bars come from two columns of one vendor; the market says whether they belong."""
+    path = real_file.parent / "corporate_actions.parquet"
+    if not path.is_file():
+        pytest.skip(f"real events are not there: {path}")
+    told = actions.judge(actions.read_actions(path, "real")).good
+    panel = panel_from(real_frame, xnys(), Provenance(source="real"), told)
+    rows = np.flatnonzero(panel.dividend > 0.0)
+    inside = (rows > panel.offsets[panel.symbol_of_row[rows]] + 1) & (
+        rows + 1 < panel.offsets[panel.symbol_of_row[rows] + 1]
+    )
+    rows = rows[inside]
+    share = panel.dividend[rows] / panel.close[rows - 1]
+    rows, share = rows[share < 0.05], share[share < 0.05]
+    assert len(rows) > 1000
+    slopes = [np.polyfit(share, panel.open[rows + lag] / panel.close[rows + lag - 1] - 1.0, 1)[0] for lag in (-1, 0, 1)]
+    assert slopes[1] == pytest.approx(-1.0, abs=0.25)
+    assert max(abs(slopes[0]), abs(slopes[2])) < 0.25
+
+
+def test_dividends_follow_a_company_to_its_new_ticker(calendar):
+    bars = market(calendar, symbols=("FB", "XYZ"))
+    day = day_of(calendar, 300)
+    young = bars.with_columns(symbol=pl.when((pl.col("symbol") == "FB") & (pl.col("date") >= day)).then(pl.lit("META"))
+                              .otherwise(pl.col("symbol"))).sort("symbol", "date")  # fmt: skip
+    told = events(("FB", day, "rename", None, "META"), ("FB", day_of(calendar, 10), "dividend", 2.0, ""))
+    panel = panel_from(young, calendar, RAW, told)
+    assert np.flatnonzero(panel.dividend).tolist() == [panel["META"].first_row + 10]
 
 
 def test_a_new_ticker_carries_the_past_and_a_reused_one_does_not(calendar):

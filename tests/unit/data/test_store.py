@@ -6,7 +6,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 import pytest
-from kit.market import changed, events, market, put, store_in
+from kit.market import LAST, changed, events, market, put, store_in
 
 from kobe.core.errors import ExternalError, IntegrityError, MissingDataError, SchemaError
 from kobe.data.store import MANIFEST, PREVIOUS
@@ -120,6 +120,19 @@ def test_orphans_and_an_older_schema_are_told_apart(store, calendar):
     store.blobs.write(MANIFEST, json.dumps({"schema": 1, "files": {}}).encode())
     with pytest.raises(SchemaError, match="older kobe"):
         store.manifest()
+
+
+def test_dividends_come_back_from_the_cache_and_a_cache_from_before_them_is_made_anew(store, calendar):
+    told = events(("AAA", calendar.between(date(2019, 1, 2), LAST)[150], "dividend", 0.5, ""))
+    put(store, market(calendar), told, adjustment="raw", replace=True)
+    made, mapped = store.panel(), store.panel()
+    assert np.flatnonzero(mapped.dividend).tolist() == [150]
+    assert mapped.dividend.tobytes() == made.dividend.tobytes()
+    assert (mapped.digest, mapped.pays) == (made.digest, True)
+    cache = next(store.cache.glob("panel-*.arrow"))
+    cache.write_bytes(cache.read_bytes().replace(b'"pays"', b'"pans"'))
+    assert store.panel().dividend[150] == 0.5
+    assert b'"pays"' in cache.read_bytes()
 
 
 def test_a_torn_panel_cache_is_made_anew(store, calendar):
