@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kobe.backtest import engine, metrics
+from kobe.backtest import engine, fills, kernel, metrics, together
 from kobe.backtest.engine import Assumptions, Outcomes, Portfolio
 from kobe.backtest.folds import Fold, in_test, in_train
+from kobe.backtest.together import Followed
 from kobe.core.panel import Floats, Panel
 from kobe.core.ports import Progress
 from kobe.features.table import FeatureTable
@@ -85,35 +86,38 @@ class _Record:
     """What one combination did over the whole history: closed trades, one per symbol at a time."""
 
     params: BaseParams
+    plain: dict[str, Any]
     params_hash: str
     session: npt.NDArray[np.int32]
     exit_session: npt.NDArray[np.int32]
     net_r: Floats
 
 
-def _record(
-    panel: Panel, features: FeatureTable, strategy: Strategy, params: BaseParams, assumptions: Assumptions
-) -> _Record:
-    table = strategy.signals(panel, features, params)
-    outcomes = engine.evaluate(panel, features, table, assumptions)
-    kept = outcomes.take(engine.one_per_symbol(outcomes) & outcomes.closed)
-    kept = kept.take(np.argsort(kept.session, kind="stable"))  # a window is a slice, and its dates ascend
+def _record(followed: Followed, params: BaseParams) -> _Record:
+    o, place = followed.outcomes, followed.place
+    ends, state = o.walked.exit_row[place], o.walked.state[place]
+    first = kernel.first_come(o.symbol[place], o.row[place], ends, state)
+    kept = place[first & (state == fills.CLOSED)]
+    # A window is a slice, and its dates ascend; sessions fit sixteen bits, and those are sorted without comparing.
+    kept = kept[np.argsort(o.session[kept].astype(np.uint16), kind="stable")]
     return _Record(
         params=params,
-        params_hash=table.params_hash,
-        session=kept.session,
-        exit_session=kept.exit_session,
-        net_r=kept.net_r,
+        plain=asdict(params),
+        params_hash=followed.params_hash,
+        session=o.session[kept],
+        exit_session=o.exit_session[kept],
+        net_r=o.net_r[kept],
     )
 
 
 def _trial(record: _Record, fold: Fold, choice: Choice) -> Trial:
-    span = slice(*np.searchsorted(record.session, [fold.train_first, fold.train_last + 1]))
+    borders = np.array([fold.train_first, fold.train_last + 1], dtype=record.session.dtype)  # else all are converted
+    span = slice(*np.searchsorted(record.session, borders))
     mine = in_train(fold, record.session[span], record.exit_session[span], choice.purge_sessions)
     net_r, dates = record.net_r[span][mine], record.session[span][mine]
     enough = len(net_r) >= choice.least_trades
     return Trial(
-        params=asdict(record.params),
+        params=dict(record.plain),
         params_hash=record.params_hash,
         trades=len(net_r),
         mean_r=float(net_r.mean()) if len(net_r) else math.nan,
@@ -185,14 +189,13 @@ def out_of_sample(
     panel: Panel, features: FeatureTable, strategy: Strategy, splits: Sequence[Split], assumptions: Assumptions
 ) -> tuple[Outcomes, npt.NDArray[np.int32]]:
     """Return the signals of every split's test window under its own parameters, and their split numbers."""
-    by_params: dict[str, Outcomes] = {}
+    chosen = {split.params_hash: split.params for split in splits}
+    tables = [strategy.signals(panel, features, params) for params in chosen.values()]
+    followed = dict(zip(chosen, together.follow(panel, features, tables, assumptions), strict=True))
     parts, numbers = [], []
     for split in splits:
-        if split.params_hash not in by_params:
-            table = strategy.signals(panel, features, split.params)
-            by_params[split.params_hash] = engine.evaluate(panel, features, table, assumptions)
-        part = by_params[split.params_hash]
-        part = part.take(in_test(split.fold, part.session))
+        mine = followed[split.params_hash]
+        part = mine.take(in_test(split.fold, mine.outcomes.session[mine.place]))
         parts.append(part)
         numbers.append(np.full(len(part), split.fold.number, np.int32))
     return Outcomes.concat(parts), np.concatenate(numbers)
@@ -228,8 +231,10 @@ def run(
     records: list[_Record] = []
     if any(f.number not in known for f in wanted):
         combinations = strategy.combinations(base)
+        tables = [strategy.signals(panel, features, params) for params in combinations]
+        followed = together.follow(panel, features, tables, assumptions)
         for k, params in enumerate(combinations):
-            records.append(_record(panel, features, strategy, params, assumptions))
+            records.append(_record(followed[k], params))
             if progress:
                 progress(k + 1, len(combinations), strategy.name)
     splits = [known.get(f.number) or _split(records, f, strategy, base, choice) for f in wanted]
