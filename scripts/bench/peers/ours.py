@@ -18,7 +18,7 @@ from kobe.features.table import FeatureTable
 from kobe.strategies import STRATEGIES
 from kobe.strategies.spec import Strategy
 
-from . import market, rules, trades, worker
+from . import machine, market, rules, trades, worker
 
 ASSUMED = Assumptions(costs=flat_costs(rules.COST * 1e4))
 FIRST_SESSION = 1_000  # any: the numbers only count
@@ -130,7 +130,9 @@ def w2_trades(folder: str, *, keep: str, tested: list[int]) -> worker.Call:
     return run
 
 
-TASKS: dict[str, worker.Task] = {"w1": w1, "w2": w2, "w2_trades": w2_trades}
+TASKS: dict[str, worker.Task] = {
+    "w1": w1, "w2": w2, "w2_trades": w2_trades, "read": machine.read, "recursions": machine.recursions,
+}  # fmt: skip
 
 if __name__ == "__main__":
     worker.serve(TASKS)

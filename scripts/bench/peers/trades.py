@@ -17,20 +17,23 @@ def write(path: str, **columns: npt.ArrayLike) -> None:
     np.savez(path, **{name: np.asarray(columns[name], dtype=np.float64) for name in (*KEYS, *PRICES)})
 
 
-def _read(path: Path) -> Columns:
+def _read(path: Path, symbols: int | None) -> Columns:
     with np.load(path) as found:
         columns = {name: found[name] for name in (*KEYS, *PRICES)}
+    if symbols is not None:
+        mine = columns["symbol"] < symbols
+        columns = {name: values[mine] for name, values in columns.items()}
     order = np.lexsort([columns[name] for name in reversed(KEYS)])
     return {name: values[order] for name, values in columns.items()}
 
 
-def compare(ours: Path, theirs: Path, label: str) -> int:
-    """Return how many trades both sides found; all must agree in symbol, sessions and prices.
+def compare(ours: Path, theirs: Path, label: str, symbols: int | None = None) -> int:
+    """Return how many trades both sides found (in the first symbols); all agree in symbol, sessions and prices.
 
     Raises:
         SystemExit: they differ, so that no figure is worth printing.
     """
-    a, b = _read(ours), _read(theirs)
+    a, b = _read(ours, symbols), _read(theirs, symbols)
     rows = [{tuple(row) for row in np.column_stack([side[k] for k in KEYS]).tolist()} for side in (a, b)]
     if rows[0] != rows[1] or len(a["entry"]) != len(b["entry"]) or not len(a["entry"]):
         only = [sorted(rows[0] - rows[1])[:3], sorted(rows[1] - rows[0])[:3]]

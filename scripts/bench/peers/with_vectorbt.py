@@ -4,6 +4,7 @@
 the bar it came in on; `signals` is its fastest entrance, for the reduced rules.
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,4 +146,7 @@ def w2(folder: str, *, keep: str = "") -> worker.Call:
 
 
 if __name__ == "__main__":
-    worker.serve({"w1": w1, "w2": w2})
+    if len(sys.argv) > 2:  # a whole process: import, one pass, end
+        w1(sys.argv[1], sys.argv[2])()
+    else:
+        worker.serve({"w1": w1, "w2": w2})

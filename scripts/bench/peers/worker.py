@@ -48,7 +48,7 @@ class Side:
         self._process = subprocess.Popen(
             [str(python), "-W", "ignore", "-m", f"scripts.bench.peers.{module}"],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"},
         )  # fmt: skip
 
     def __enter__(self) -> "Side":
