@@ -4,7 +4,7 @@ RUN = $(SETUP) --
 DEV = $(SETUP) --dev --
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crash lint types check docs lock clean
+.PHONY: help setup demo test crash lint types check docs lock bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ docs: ## write docs/cli.md and docs/gates.md anew from the code
 lock: ## resolve the dependencies anew (needs the network)
 	@$(DEV) python -m pip install --quiet uv
 	@$(DEV) python scripts/lock.py --upgrade
+
+bench: ## fast? every bar against its peers, measured now (the first time it makes .venv-bench: needs the network)
+	@$(DEV) python -m scripts.bench.peers $(PARTS)
 
 clean: ## remove what tests and demo leave; .venv stays
 	rm -rf demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -24,7 +24,7 @@ from kobe.learning.spaces import Genome
 from kobe.strategies import STRATEGIES
 from kobe.strategies.spec import BaseParams
 
-COLUMNS = ("offsets", "session", *BAR_COLUMNS, "raw_factor", "tradable", "final_loss")
+COLUMNS = ("offsets", "session", *BAR_COLUMNS, "raw_factor", "tradable", "dividend", "final_loss")
 PIECES_PER_WORKER = 4
 
 
@@ -100,15 +100,14 @@ class RecordTask:
     told: About
     strategy: str
     params: tuple[BaseParams, ...]
-    first: int
-    last: int
+    span: walk_forward.Span
 
 
 def do_records(task: RecordTask, arrays: Arrays) -> list[Record]:
     """Follow combinations; runs in a worker."""
     features = _table(task.told, arrays)
     return walk_forward.records(
-        features.panel, features, STRATEGIES[task.strategy], task.params, task.told.assumptions, task.first, task.last
+        features.panel, features, STRATEGIES[task.strategy], task.params, task.told.assumptions, task.span
     )
 
 
@@ -118,10 +117,9 @@ def record_maker(ctx: Context, panel: Panel, assumptions: Assumptions) -> walk_f
         return None
     told, shared = about(ctx, panel, assumptions), share(ctx, panel)
 
-    def make(strategy: str, params: Sequence[BaseParams], first: int, last: int) -> list[Record]:
+    def make(strategy: str, params: Sequence[BaseParams], span: walk_forward.Span) -> list[Record]:
         tasks = [
-            RecordTask(told=told, strategy=strategy, params=tuple(part), first=first, last=last)
-            for part in pieces(ctx, params)
+            RecordTask(told=told, strategy=strategy, params=tuple(part), span=span) for part in pieces(ctx, params)
         ]
         done = ctx.compute.map(do_records, tasks, shared=shared, progress=ctx.progress)
         return [record for part in done for record in part]

@@ -20,7 +20,7 @@ def main() -> None:
     use_kernel_cache()
     import numpy as np
 
-    from kobe.backtest import engine
+    from kobe.backtest import engine, together
     from kobe.backtest.costs import flat_costs
     from kobe.core.calendar import xnys
     from kobe.data import actions, inspection
@@ -39,7 +39,7 @@ def main() -> None:
     assumptions = engine.Assumptions(costs=flat_costs(5.0))
     for strategy in STRATEGIES.values():
         table = strategy.signals(panel, features, strategy.defaults)
-        outcomes = engine.evaluate(panel, features, table, assumptions)
+        outcomes = together.follow(panel, features, [table], assumptions)[0].outcomes
         engine.one_per_symbol(outcomes)
         engine.run_portfolio(panel, outcomes, assumptions, panel.first_session, panel.last_session)
     features.matrix(np.arange(len(panel) - 5, len(panel)))

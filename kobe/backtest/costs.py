@@ -77,9 +77,7 @@ class CostModel:
             takes: float64[n], 1 where the fill takes liquidity, 0 for limit targets.
         """
         cost = np.zeros(len(price))
-        days = panel.calendar.days[panel.session[rows]]
-        starts = [np.datetime64(r.effective, "D").astype(np.int32) for r in self.rates]
-        which = np.maximum(np.searchsorted(np.array(starts), days, side="right") - 1, 0)
+        which = self._in_force(panel, rows)
         for k, rates in enumerate(self.rates):
             here = which == k
             raw = price[here] * panel.raw_factor[rows[here]]
@@ -90,11 +88,15 @@ class CostModel:
 
     def fee_rate(self, panel: Panel, rows: Ints) -> Floats:
         """Fee on sales as a fraction of what is sold, by the session of each row."""
-        days = panel.calendar.days[panel.session[rows]]
-        sessions, back = np.unique(days, return_inverse=True)
-        epoch = date(1970, 1, 1).toordinal()
-        fees = [self.at(date.fromordinal(epoch + int(d))).sec_fee_per_million_usd / 1e6 for d in sessions]
-        return (np.array(fees) * self.multiplier)[back] if len(sessions) else np.zeros(0)
+        fees = np.array([r.sec_fee_per_million_usd / 1e6 for r in self.rates])
+        rates: Floats = (fees * self.multiplier)[self._in_force(panel, rows)]
+        return rates
+
+    def _in_force(self, panel: Panel, rows: Ints) -> Ints:
+        """Which rates hold at each row's session, as `at` says: the oldest ones also before their date."""
+        starts = np.array([np.datetime64(r.effective, "D").astype(np.int32) for r in self.rates])
+        number = np.maximum(np.searchsorted(starts, panel.calendar.days, side="right") - 1, 0)
+        return number[panel.session[rows]]
 
     def borrow_shares(self, calendar: Calendar, last_session: int) -> Floats:
         """Share of the previous close's short value that is charged in each session, at the rate of its date.

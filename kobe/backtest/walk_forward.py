@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kobe.backtest import engine, metrics
+from kobe.backtest import engine, fills, kernel, metrics, together
 from kobe.backtest.engine import Assumptions, Outcomes, Portfolio
 from kobe.backtest.folds import Fold, in_test, in_train
+from kobe.backtest.together import Followed
 from kobe.core.panel import Floats, Panel
 from kobe.core.ports import Progress
 from kobe.features.table import FeatureTable
 from kobe.strategies.spec import BaseParams, Strategy, params_hash
+
+Span = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +128,7 @@ class Record:
     """
 
     params: BaseParams
+    plain: dict[str, Any]
     params_hash: str
     session: npt.NDArray[np.int32]
     exit_session: npt.NDArray[np.int32]
@@ -132,41 +136,53 @@ class Record:
     returns: Floats
 
 
-def record(
-    panel: Panel, features: FeatureTable, strategy: Strategy, params: BaseParams, assumptions: Assumptions,
-    first: int, last: int,
-) -> Record:  # fmt: skip
-    """Follow one combination through all of history and through the account of the test sessions."""
-    table = strategy.signals(panel, features, params)
-    outcomes = engine.evaluate(panel, features, table, assumptions)
-    later = outcomes.take((outcomes.session >= first) & (outcomes.session <= last))
-    portfolio = engine.run_portfolio(panel, later, assumptions, first, last)
-    kept = outcomes.take(engine.one_per_symbol(outcomes) & outcomes.closed)
-    kept = kept.take(np.argsort(kept.session, kind="stable"))  # a window is a slice, and its dates ascend
+def _record(panel: Panel, followed: Followed, params: BaseParams, assumptions: Assumptions, span: Span) -> Record:
+    """Keep what one combination did through all of history, and run the account of the test sessions over it."""
+    o, place = followed.outcomes, followed.place
+    ends, state = o.walked.exit_row[place], o.walked.state[place]
+    first = kernel.first_come(o.symbol[place], o.row[place], ends, state)
+    kept = place[first & (state == fills.CLOSED)]
+    # A window is a slice, and its dates ascend; sessions fit sixteen bits, and those are sorted without comparing.
+    kept = kept[np.argsort(o.session[kept].astype(np.uint16), kind="stable")]
+    session = o.session[place]
+    later = followed.take((session >= span[0]) & (session <= span[1]))
     return Record(
         params=params,
-        params_hash=table.params_hash,
-        session=kept.session,
-        exit_session=kept.exit_session,
-        net_r=kept.net_r,
-        returns=portfolio.returns,
+        plain=asdict(params),
+        params_hash=followed.params_hash,
+        session=o.session[kept],
+        exit_session=o.exit_session[kept],
+        net_r=o.net_r[kept],
+        returns=engine.run_portfolio(panel, later, assumptions, *span).returns,
     )
 
 
 def records(
     panel: Panel, features: FeatureTable, strategy: Strategy, combinations: Sequence[BaseParams],
-    assumptions: Assumptions, first: int, last: int, progress: Progress | None = None,
+    assumptions: Assumptions, span: Span, progress: Progress | None = None,
 ) -> list[Record]:  # fmt: skip
-    """Follow combinations one after the other; each depends on nothing but itself, so they may be dealt out."""
+    """Follow combinations, the trades they share once; each depends on nothing but itself, so they may be dealt out.
+
+    Args:
+        panel: all bars.
+        features: their feature table.
+        strategy: whose signals.
+        combinations: parameters.
+        assumptions: costs and account.
+        span: first and last test session.
+        progress: called after each combination.
+    """
+    tables = [strategy.signals(panel, features, params) for params in combinations]
+    followed = together.follow(panel, features, tables, assumptions)
     found = []
     for k, params in enumerate(combinations):
-        found.append(record(panel, features, strategy, params, assumptions, first, last))
+        found.append(_record(panel, followed[k], params, assumptions, span))
         if progress:
             progress(k + 1, len(combinations), strategy.name)
     return found
 
 
-RecordMaker = Callable[[str, Sequence[BaseParams], int, int], list[Record]]
+RecordMaker = Callable[[str, Sequence[BaseParams], Span], list[Record]]
 """Follows combinations elsewhere: strategy id, parameters, first and last test session."""
 
 
@@ -178,12 +194,13 @@ def _tried(records: Sequence[Record]) -> Tried:
 
 
 def _trial(record: Record, fold: Fold, choice: Choice) -> Trial:
-    span = slice(*np.searchsorted(record.session, [fold.train_first, fold.train_last + 1]))
+    borders = np.array([fold.train_first, fold.train_last + 1], dtype=record.session.dtype)  # else all are converted
+    span = slice(*np.searchsorted(record.session, borders))
     mine = in_train(fold, record.session[span], record.exit_session[span], choice.purge_sessions)
     net_r, dates = record.net_r[span][mine], record.session[span][mine]
     enough = len(net_r) >= choice.least_trades
     return Trial(
-        params=asdict(record.params),
+        params=dict(record.plain),
         params_hash=record.params_hash,
         trades=len(net_r),
         mean_r=float(net_r.mean()) if len(net_r) else math.nan,
@@ -257,14 +274,13 @@ def out_of_sample(
     panel: Panel, features: FeatureTable, strategy: Strategy, splits: Sequence[Split], assumptions: Assumptions
 ) -> tuple[Outcomes, npt.NDArray[np.int32]]:
     """Return the signals of every split's test window under its own parameters, and their split numbers."""
-    by_params: dict[str, Outcomes] = {}
+    chosen = {split.params_hash: split.params for split in splits}
+    tables = [strategy.signals(panel, features, params) for params in chosen.values()]
+    followed = dict(zip(chosen, together.follow(panel, features, tables, assumptions), strict=True))
     parts, numbers = [], []
     for split in splits:
-        if split.params_hash not in by_params:
-            table = strategy.signals(panel, features, split.params)
-            by_params[split.params_hash] = engine.evaluate(panel, features, table, assumptions)
-        part = by_params[split.params_hash]
-        part = part.take(in_test(split.fold, part.session))
+        mine = followed[split.params_hash]
+        part = mine.take(in_test(split.fold, mine.outcomes.session[mine.place]))
         parts.append(part)
         numbers.append(np.full(len(part), split.fold.number, np.int32))
     return Outcomes.concat(parts), np.concatenate(numbers)
@@ -303,9 +319,9 @@ def run(
     if tried is None or any(f.number not in known for f in wanted):
         combinations = strategy.combinations(base)
         if support.elsewhere is not None:
-            made = support.elsewhere(strategy.name, combinations, first, last)
+            made = support.elsewhere(strategy.name, combinations, (first, last))
         else:
-            made = records(panel, features, strategy, combinations, assumptions, first, last, progress)
+            made = records(panel, features, strategy, combinations, assumptions, (first, last), progress)
     splits = [known.get(f.number) or _split(made, f, strategy, base, choice) for f in wanted]
     outcomes, numbers = out_of_sample(panel, features, strategy, splits[:-1], assumptions)
     portfolio = engine.run_portfolio(panel, outcomes, assumptions, first, last)

@@ -78,6 +78,8 @@ def rsi(first: int, last: int, offsets: Ints, close: Floats, n: int, out: Floats
 
     Equals TA-Lib RSI, except that no movement at all is NaN and not 0 (DOMAIN D7).
     """
+    exact = n & (n - 1) == 0  # dividing by a power of two is multiplying, digit for digit, at a third of the time
+    share = 1.0 / n
     for k in range(first, last):
         start = offsets[k]
         gain = 0.0
@@ -95,6 +97,9 @@ def rsi(first: int, last: int, offsets: Ints, close: Floats, n: int, out: Floats
                 if i == n:
                     gain /= n
                     loss /= n
+            elif exact:
+                gain = (gain * (n - 1) + up) * share
+                loss = (loss * (n - 1) + down) * share
             else:
                 gain = (gain * (n - 1) + up) / n
                 loss = (loss * (n - 1) + down) / n
@@ -107,24 +112,58 @@ def wilder_atr(
 ) -> None:
     """Wilder average of the true range, seeded with the mean of TR_1..TR_n at bar n. Equals TA-Lib ATR.
 
-    The true range is the largest of high - low and the distances of both from the previous close.
+    Four symbols are walked in step: each bar waits for the division of the bar before, and the processor has room for
+    the divisions of three others meanwhile.
     """
-    for k in range(first, last):
-        start = offsets[k]
-        value = 0.0
-        if start < offsets[k + 1]:
-            out[start] = np.nan
-        for t in range(start + 1, offsets[k + 1]):
-            before = close[t - 1]
-            true_range = max(high[t] - low[t], abs(high[t] - before), abs(low[t] - before))
-            i = t - start
-            if i <= n:
-                value += true_range
-                if i == n:
-                    value /= n
-            else:
-                value = (value * (n - 1) + true_range) / n
-            out[t] = value if i >= n else np.nan
+    fours = last - (last - first) % 4
+    for k in range(first, fours, 4):
+        a, b, c, d = offsets[k], offsets[k + 1], offsets[k + 2], offsets[k + 3]
+        shared = min(b - a, c - b, d - c, offsets[k + 4] - d)
+        begun = min(n + 1, shared)
+        p = _atr_of_one(a, a, a + begun, 0.0, high, low, close, n, out)
+        q = _atr_of_one(b, b, b + begun, 0.0, high, low, close, n, out)
+        r = _atr_of_one(c, c, c + begun, 0.0, high, low, close, n, out)
+        s = _atr_of_one(d, d, d + begun, 0.0, high, low, close, n, out)
+        for i in range(begun, shared):
+            p = (p * (n - 1) + _true_range(high, low, close, a + i)) / n
+            q = (q * (n - 1) + _true_range(high, low, close, b + i)) / n
+            r = (r * (n - 1) + _true_range(high, low, close, c + i)) / n
+            s = (s * (n - 1) + _true_range(high, low, close, d + i)) / n
+            out[a + i], out[b + i], out[c + i], out[d + i] = p, q, r, s
+        _atr_of_one(a, a + shared, b, p, high, low, close, n, out)
+        _atr_of_one(b, b + shared, c, q, high, low, close, n, out)
+        _atr_of_one(c, c + shared, d, r, high, low, close, n, out)
+        _atr_of_one(d, d + shared, offsets[k + 4], s, high, low, close, n, out)
+    for k in range(fours, last):
+        _atr_of_one(offsets[k], offsets[k], offsets[k + 1], 0.0, high, low, close, n, out)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _true_range(high: Floats, low: Floats, close: Floats, t: int) -> float:
+    """The largest of high - low and the distances of both from the previous close."""
+    before = close[t - 1]
+    largest: float = max(high[t] - low[t], abs(high[t] - before), abs(low[t] - before))
+    return largest
+
+
+@njit(cache=True, nogil=True)
+def _atr_of_one(
+    start: int, begin: int, end: int, value: float, high: Floats, low: Floats, close: Floats, n: int, out: Floats
+) -> float:
+    """Fill rows `begin` to `end` of the symbol that starts at `start`, going on from a value; return the last one."""
+    for t in range(begin, end):
+        i = t - start
+        if i == 0:
+            out[t] = np.nan
+            continue
+        if i <= n:
+            value += _true_range(high, low, close, t)
+            if i == n:
+                value /= n
+        else:
+            value = (value * (n - 1) + _true_range(high, low, close, t)) / n
+        out[t] = value if i >= n else np.nan
+    return value
 
 
 @njit(cache=True, nogil=True)
@@ -204,20 +243,20 @@ def usable_rows(  # noqa: PLR0913, PLR0917 - one pass over what every strategy a
     """
     for k in range(first, last):
         for t in range(offsets[k], offsets[k + 1]):
-            good = tradable[t] and t - offsets[k] >= min_history and adv[t] >= min_adv and atr[t] > 0.0
-            good = good and close[t] * factor[t] >= min_price
-            out[t] = good and (sign == 0 or sign * (close[t] - trend[t]) > noise * abs(trend[t]))
+            good = tradable[t] & (t - offsets[k] >= min_history) & (adv[t] >= min_adv) & (atr[t] > 0.0)
+            beyond_trend = (sign == 0) | (sign * (close[t] - trend[t]) > noise * abs(trend[t]))
+            out[t] = good & (close[t] * factor[t] >= min_price) & beyond_trend
 
 
 @njit(cache=True, nogil=True)
 def rows_within(usable: Bools, a: Floats, a_low: float, a_high: float, b: Floats, b_low: float, b_high: float) -> Ints:
     """Rows that are usable with both values inside their bounds, which count as inside; NaN is outside."""
-    out = np.empty(len(usable), np.int64)
+    out = np.empty(len(usable) + 1, np.int64)
     found = 0
     for t in range(len(usable)):
-        if usable[t] and a_low <= a[t] <= a_high and b_low <= b[t] <= b_high:
-            out[found] = t
-            found += 1
+        out[found] = t  # written always and kept only if it counts: a branch here is guessed wrong too often
+        inside = (a_low <= a[t]) & (a[t] <= a_high) & (b_low <= b[t]) & (b[t] <= b_high)
+        found += usable[t] & inside
     return out[:found].copy()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kobe.core.panel import Panel
+from kobe.core.panel import Floats, Ints, Panel
 from kobe.core.signal_table import SignalTable
 from kobe.features import kernels
 from kobe.features.table import FeatureTable
@@ -23,9 +23,11 @@ from kobe.strategies.spec import (
     beyond,
     build_table,
     in_trend,
+    usable_key,
 )  # fmt: skip
 
 NAME = "ibs_rsi"
+COARSE_IBS, COARSE_RSI = 0.25, 25.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +63,39 @@ def _exit_mask(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> np
     return features.derived((NAME, "exit", params.exit_rule, params.rsi_bars), compute)
 
 
+@dataclass(frozen=True, slots=True)
+class _Weak:
+    """Rows in the trend that are weak enough for any threshold up to a coarse one, with what is judged there."""
+
+    rows: Ints
+    ibs: Floats
+    rsi: Floats
+
+
+def _weak(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> _Weak:
+    """Find them once for all combinations whose thresholds round up to the same coarse ones."""
+    ibs_top = np.ceil(params.ibs_max / COARSE_IBS) * COARSE_IBS + 2.0 * THRESHOLD_NOISE
+    rsi_top = np.ceil(params.rsi_max / COARSE_RSI) * COARSE_RSI + 2.0 * THRESHOLD_NOISE
+
+    def compute() -> _Weak:
+        ibs, rsi = features.column("ibs"), features.column("rsi", params.rsi_bars)
+        above = in_trend(panel, features, params, 1)
+        rows = kernels.rows_within(above, ibs, -np.inf, ibs_top, rsi, -np.inf, rsi_top)
+        return _Weak(rows, ibs[rows], rsi[rows])
+
+    key = (NAME, "weak", ibs_top, params.rsi_bars, rsi_top, usable_key(params, 1))
+    return features.derived(key, compute)
+
+
 def signals(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> SignalTable:
     """Return every setup of the panel; a signal at row t is known at close t and filled at the open of t + 1."""
-    ibs, rsi = features.column("ibs"), features.column("rsi", params.rsi_bars)
     ibs_max, rsi_max = params.ibs_max + THRESHOLD_NOISE, params.rsi_max + THRESHOLD_NOISE
-    above = in_trend(panel, features, params, 1)
-    long_rows = kernels.rows_within(above, ibs, -np.inf, ibs_max, rsi, -np.inf, rsi_max)
-    stretch = 1.0 - (ibs[long_rows] + rsi[long_rows] / 100.0) / 2.0
-    setups = [Setup(sign=1, rows=long_rows, score=stretch)]
+    weak = _weak(panel, features, params)
+    long = np.flatnonzero((weak.ibs <= ibs_max) & (weak.rsi <= rsi_max))
+    stretch = 1.0 - (weak.ibs[long] + weak.rsi[long] / 100.0) / 2.0
+    setups = [Setup(sign=1, rows=weak.rows[long], score=stretch)]
     if params.shorts:
+        ibs, rsi = features.column("ibs"), features.column("rsi", params.rsi_bars)
         below = in_trend(panel, features, params, -1)
         rows = kernels.rows_within(below, ibs, 1.0 - ibs_max, np.inf, rsi, 100.0 - rsi_max, np.inf)
         setups.append(Setup(sign=-1, rows=rows, score=(ibs[rows] + rsi[rows] / 100.0) / 2.0))

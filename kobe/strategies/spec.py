@@ -120,10 +120,14 @@ def _usable(panel: Panel, features: FeatureTable, params: BaseParams, sign: int)
         )  # fmt: skip
         return out
 
+    return features.derived(usable_key(params, sign), compute)
+
+
+def usable_key(params: BaseParams, sign: int) -> tuple[object, ...]:
+    """Name every parameter that `tradable` (sign 0) or `in_trend` depends on."""
     p = params
     trend_bars = p.sma_bars if sign else 0
-    key = ("usable", sign, trend_bars, p.min_price_usd, p.min_adv_usd, p.min_history_bars, p.atr_bars)
-    return features.derived(key, compute)
+    return ("usable", sign, trend_bars, p.min_price_usd, p.min_adv_usd, p.min_history_bars, p.atr_bars)
 
 
 def beyond(sign: int, price: Floats, level: Floats) -> Mask:
@@ -152,7 +156,7 @@ def build_table(
 ) -> SignalTable:
     """Assemble the signal table, ordered by row; a setup without stop levels gets the ATR stop."""
     rows = np.concatenate([s.rows for s in setups])
-    order = np.argsort(rows, kind="stable")
+    order: Any = np.argsort(rows, kind="stable") if len(setups) > 1 else slice(None)  # one setup ascends by itself
     atr = features.column("atr", params.atr_bars)[rows]
     levels = [np.full(len(s.rows), np.nan) if s.stop_level is None else s.stop_level for s in setups]
     level = np.concatenate(levels)
@@ -161,7 +165,7 @@ def build_table(
         strategy=name,
         params=asdict(params),
         params_hash=params_hash(name, params),
-        row=rows[order].astype(np.int64),
+        row=rows[order].astype(np.int64, copy=False),
         side=np.concatenate([np.full(len(s.rows), s.sign, np.int8) for s in setups])[order],
         stop_distance=distance[order],
         stop_level=level[order],

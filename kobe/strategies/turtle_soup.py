@@ -79,7 +79,7 @@ def _setup(panel: Panel, features: FeatureTable, params: TurtleSoupParams, sign:
 def signals(panel: Panel, features: FeatureTable, params: TurtleSoupParams) -> SignalTable:
     """Return every confirmed sweep; known at close t, filled at the open of t + 1."""
     setups = [_setup(panel, features, params, sign) for sign in ((1, -1) if params.shorts else (1,))]
-    no_signal_exit = np.zeros(len(panel), dtype=np.uint8)
+    no_signal_exit = features.derived((NAME, "exit"), lambda: np.zeros(len(panel), dtype=np.uint8))
     return build_table(NAME, features, params, setups, no_signal_exit, target_r=params.target_r)
 
 

@@ -81,13 +81,13 @@ def test_processes_give_the_digits_of_serial(ctx):
     span = (panel.last_session - 300, panel.last_session - 50)
     here = wiring.with_compute(ctx, backend="processes", workers=2)
     try:
-        made = shipping.record_maker(here, panel, assumptions)("turtle_soup", combinations, *span)
+        made = shipping.record_maker(here, panel, assumptions)("turtle_soup", combinations, span)
     finally:
         here.compute.close()
     from kobe.backtest import walk_forward
     from kobe.features.table import FeatureTable
 
-    own = walk_forward.records(panel, FeatureTable(panel), strategy, combinations, assumptions, *span)
+    own = walk_forward.records(panel, FeatureTable(panel), strategy, combinations, assumptions, span)
     for a, b in zip(made, own, strict=True):
         assert a.params_hash == b.params_hash
         for name in ("session", "exit_session", "net_r", "returns"):
