@@ -50,6 +50,7 @@ def walked(made_home):
 
 
 def test_json_keeps_the_shape_programs_were_told(made_home):
+    # Added on purpose: write `shape(told)` into the golden file. Gone or of another kind: the schema becomes 3.
     told = json.loads(page(made_home, "json"))
     assert told["schema"] == "kobe.walk_forward/2"
     assert shape(told) == json.loads(SHAPE.read_text(encoding="utf-8"))

@@ -45,7 +45,7 @@ svg text.n { fill:var(--ink); }
 .disc { fill:var(--ink); } .ring { fill:var(--paper); stroke:var(--ink); stroke-width:1.4; }
 footer { margin-top:3rem; color:var(--soft); font-size:.8rem; }
 @media (max-width: 700px) { .wide { display:none; } .narrow { display:block; max-width:34rem; }
-  body { padding:1rem .7rem 3rem; } th, td { padding:.3rem .45rem; } td.words { min-width:7rem; }
+  body { padding:1rem .7rem 3rem; } th, td { padding:.3rem .45rem; } td.words { min-width:6rem; }
   table { font-size:.82rem; } .boxed { padding:.1rem .7rem .7rem; }
   tbody td:first-child { position:sticky; left:0; background:var(--paper); }
   .boxed tbody td:first-child { background:var(--box); } }
