@@ -157,7 +157,8 @@ def _walk(
 ) -> WalkForward:  # fmt: skip
     name, base = strategy.name, ctx.strategy_params()[strategy.name]
     w, root = ctx.settings.walk_forward, ctx.paths.walk_forward
-    terms = {"walk_forward": w.model_dump(), "costs": jsonable(ctx.settings.costs.model_dump(mode="json"))}
+    terms = {"walk_forward": w.model_dump(), "costs": jsonable(ctx.settings.costs.model_dump(mode="json")),
+             "haircut": ctx.settings.account.delisting_haircut}  # fmt: skip
     wanted = [*windows, following(windows[-1])]
     inputs = {
         f.number: split_files.inputs_digest(f, digests.get(f.train_last, ""), strategy, base, terms) for f in wanted

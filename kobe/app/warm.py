@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 
@@ -35,13 +36,16 @@ def main() -> None:
     scope = Scope(calendar=xnys())
     inspection.findings(inspection.screen(bars, scope).good, actions.none(), scope)
     panel = panel_from(bars, xnys(), Provenance(source="synthetic"))
+    panel = replace(panel, dividend=np.full(len(panel), 0.01))
     features = FeatureTable(panel)
     assumptions = engine.Assumptions(costs=flat_costs(5.0))
     for strategy in STRATEGIES.values():
         table = strategy.signals(panel, features, strategy.defaults)
-        outcomes = together.follow(panel, features, [table], assumptions)[0].outcomes
-        engine.one_per_symbol(outcomes)
-        engine.run_portfolio(panel, outcomes, assumptions, panel.first_session, panel.last_session)
+        together.follow(panel, features, [table], assumptions)
+        for side in (table.side, -table.side):  # the loan of shares sold short has a kernel of its own
+            outcomes = engine.evaluate(panel, features, replace(table, side=side), assumptions)
+            engine.one_per_symbol(outcomes)
+            engine.run_portfolio(panel, outcomes, assumptions, panel.first_session, panel.last_session)
     features.matrix(np.arange(len(panel) - 5, len(panel)))
     sys.stderr.write(f"kernels compiled in {time.perf_counter() - started:.1f} s\n")
 
