@@ -1,14 +1,16 @@
 """How the values behind the documents' figures come about: one function per source, one line in the table."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kobe.app import import_bars, news, universe, wiring
 from kobe.app.claims import defects, prices
-from kobe.app.context import Context
+from kobe.app.context import Context, PanelCache
+from kobe.app.corporate_actions import run_actions_import
 from kobe.app.reference import run_table_import
+from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
 from kobe.core.errors import MissingDataError
 from kobe.reports.document import jsonable
 
@@ -98,6 +100,40 @@ def derive_evidence(bench: Bench) -> dict[str, Any]:
     return _demo(bench, "evidence", bench.file("equities_daily.parquet"))
 
 
+def derive_walk_2010(bench: Bench) -> dict[str, Any]:
+    """Walk-forward on the main file with its corporate actions."""
+    return _walked(bench, "walk_2010", "equities_daily.parquet")
+
+
+def derive_walk_2000(bench: Bench) -> dict[str, Any]:
+    """Walk-forward on the older file with its corporate actions."""
+    return _walked(bench, "walk_2000", "equities_daily_2000_2009.parquet")
+
+
+def derive_walk_members(bench: Bench) -> dict[str, Any]:
+    """Walk-forward on index members of then; the prices of that file hold their dividends."""
+    members = bench.file("sp500_membership_monthly.parquet")
+    return _walked(bench, "walk_members", f"{FREE_FILE}.parquet", members=members)
+
+
+def _walked(bench: Bench, name: str, file: str, members: Path | None = None) -> dict[str, Any]:
+    bars = bench.file(file)
+    ctx = bench.home(name)
+    adjustment, kind = ("split", "static-current") if members is None else ("total-return", "point-in-time")
+    told = import_bars.provenance(bars.stem, "consolidated", adjustment, kind)
+    import_bars.run_import(ctx, import_bars.ImportRequest(file=bars, mapping={}, provenance=told))
+    if members is None:
+        run_actions_import(ctx, bench.file("corporate_actions.parquet"), "corporate_actions", dry_run=False)
+    else:
+        universe.run_universe_import(ctx, "sp500", members, dry_run=False)
+        data = ctx.settings.data.model_copy(update={"universe": "sp500"})
+        panel = PanelCache(ctx.store, ctx.paths.universe, "sp500")
+        ctx = replace(ctx, settings=ctx.settings.model_copy(update={"data": data}), panel=panel)
+    document = run_walk_forward(ctx, WalkForwardRequest(thorough=True))
+    strategies = {s["strategy"]: s for s in jsonable(document.data)["strategies"]}
+    return {"walk": strategies, "judged": ctx.experiments.runs()[-1].results}
+
+
 def derive_demo(bench: Bench) -> dict[str, Any]:
     """The same on the made-up market; needs no data."""
     return _demo(bench, "demo", None)
@@ -142,5 +178,17 @@ SOURCES: dict[str, Source] = {
     "bias": Source(command="kobe universe bias sp500", derive=derive_bias),
     "news_agreement": Source(command="kobe news agreement", derive=derive_news_agreement),
     "evidence": Source(command="kobe demo --bars equities_daily.parquet --json", derive=derive_evidence),
+    "walk_2010": Source(
+        command="kobe walk-forward --thorough, on equities_daily.parquet and corporate_actions.parquet",
+        derive=derive_walk_2010,
+    ),
+    "walk_2000": Source(
+        command="kobe walk-forward --thorough, on equities_daily_2000_2009.parquet and corporate_actions.parquet",
+        derive=derive_walk_2000,
+    ),
+    "walk_members": Source(
+        command=f"kobe walk-forward --thorough, on {FREE_FILE}.parquet and data.universe = sp500",
+        derive=derive_walk_members,
+    ),
     "demo": Source(command="kobe demo --json", derive=derive_demo),
 }
