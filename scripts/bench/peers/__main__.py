@@ -1,4 +1,4 @@
-"""Run the parts asked for, then print every bar: `python -m scripts.bench.peers [W1 W2 limit growth cold help W4 dask]`.
+"""Run the parts asked for, or all, then print every bar: `python -m scripts.bench.peers [PART ...]`.
 
 Every figure is measured in this run, medians of rounds in which the sides take turns. On a machine that is busy with
 something else read the ratios, and the column of processor time.
@@ -32,7 +32,9 @@ def main() -> None:
         parser.error(f"unknown part {unknown[0]!r}: one of {', '.join(PARTS)}")
     environment.make()
     market.write(environment.MARKET)
-    print(f"peers: {environment.versions()}; {market.SYMBOLS} symbols x {market.SESSIONS:,} sessions, seed {market.SEED}")
+    print(
+        f"peers: {environment.versions()}; {market.SYMBOLS} symbols x {market.SESSIONS:,} sessions, seed {market.SEED}"
+    )
     bars: list[Bar] = []
     for name in given.parts or PARTS:
         bars += PARTS[name]()

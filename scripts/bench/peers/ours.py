@@ -28,7 +28,7 @@ def panel(folder: str, sessions: int | None = None, *, copies: int = 1, spans: i
     """Return the shared bars as kobe's panel, symbol after symbol."""
     bars = market.stretched(market.read(Path(folder), sessions), copies=copies, spans=spans)
     symbols, length = bars["close"].shape
-    columns = {name: np.ascontiguousarray(values).ravel() for name, values in bars.items()}
+    columns: dict[str, Any] = {name: np.ascontiguousarray(values).ravel() for name, values in bars.items()}
     return Panel(
         symbols=tuple(f"S{k:05d}" for k in range(symbols)),
         offsets=np.arange(symbols + 1, dtype=np.int64) * length,
@@ -95,7 +95,11 @@ def w2(folder: str, *, threads: int, times: int = 1) -> worker.Call:
     def run() -> dict[str, Any]:
         numba.set_num_threads(threads)
         record = walk_forward.run(p, FeatureTable(p), plan, plan.defaults, windows, ASSUMED)
-        return {"trades": len(record.outcomes), "splits": len(record.splits), "combinations": len(record.splits[0].trials)}
+        return {
+            "trades": len(record.outcomes),
+            "splits": len(record.splits),
+            "combinations": len(record.splits[0].trials),
+        }
 
     return run
 

@@ -31,7 +31,7 @@ def peer(module: str) -> Side:
 @contextmanager
 def _files() -> Iterator[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
-        yield str(Path(folder) / "ours.npz"), str(Path(folder) / "theirs.npz")
+        yield str(Path(folder) / "ours.npy"), str(Path(folder) / "theirs.npy")
 
 
 def _rate(bars: float, took: Median) -> str:
@@ -41,7 +41,9 @@ def _rate(bars: float, took: Median) -> str:
 def w1() -> list[Bar]:
     """One pass against vectorbt (whole rules, and reduced ones by its fastest entrance), PyBroker, backtesting.py."""
     print(f"\nW1 whole rules: {rules.WHOLE}\nW1 reduced:     {rules.REDUCED}")
-    print("from_signals of vectorbt, PyBroker and backtesting.py cannot leave on the bar of the entry by a stop from the")
+    print(
+        "from_signals of vectorbt, PyBroker and backtesting.py cannot leave on the bar of the entry by a stop from the"
+    )
     print("fill, nor at a close after so many bars: both sides trade the reduced rules there")
     with ours() as mine:
         return [*_against_vectorbt(mine), *_against_slow(mine)]
@@ -100,7 +102,9 @@ def _against_slow(mine: Side) -> list[Bar]:
 
 def w2() -> list[Bar]:
     """Walk-forward: 36 splits, 12 combinations; kobe's whole `walk_forward.run` with choices and account."""
-    print("\nW2: a peer's window starts flat and its trades end inside it; for the comparison kobe's are cut the same way")
+    print(
+        "\nW2: a peer's window starts flat and its trades end inside it; for the comparison kobe's are cut the same way"
+    )
     with ours() as mine, peer("with_vectorbt") as theirs, _files() as (a, b):
         first = theirs.run("w2", folder=FOLDER, keep=b)
         mine.run("w2_trades", folder=FOLDER, keep=a, tested=first.facts["picked"])

@@ -50,9 +50,7 @@ def in_turns(calls: Mapping[str, Callable[[], Reading]], rounds: int) -> dict[st
         for name, call in calls.items():
             readings[name].append(call())
     return {
-        name: Median(
-            wall_s=statistics.median(r.wall_s for r in found), cpu_s=statistics.median(r.cpu_s for r in found)
-        )
+        name: Median(wall_s=statistics.median(r.wall_s for r in found), cpu_s=statistics.median(r.cpu_s for r in found))
         for name, found in readings.items()
     }
 
