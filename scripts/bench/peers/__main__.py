@@ -1,4 +1,4 @@
-"""Run the parts asked for, then print every bar: `python -m scripts.bench.peers [W1 W2 limit growth cold help W4 dask]`.
+"""Run the parts asked for, or all, then print every bar: `python -m scripts.bench.peers [PART ...]`.
 
 Every figure is measured in this run, medians of rounds in which the sides take turns. On a machine that is busy with
 something else read the ratios, and the column of processor time.

@@ -28,7 +28,7 @@ def panel(folder: str, sessions: int | None = None, *, copies: int = 1, spans: i
     """Return the shared bars as kobe's panel, symbol after symbol."""
     bars = market.stretched(market.read(Path(folder), sessions), copies=copies, spans=spans)
     symbols, length = bars["close"].shape
-    columns = {name: np.ascontiguousarray(values).ravel() for name, values in bars.items()}
+    columns: dict[str, Any] = {name: np.ascontiguousarray(values).ravel() for name, values in bars.items()}
     return Panel(
         symbols=tuple(f"S{k:05d}" for k in range(symbols)),
         offsets=np.arange(symbols + 1, dtype=np.int64) * length,

@@ -31,7 +31,7 @@ def peer(module: str) -> Side:
 @contextmanager
 def _files() -> Iterator[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
-        yield str(Path(folder) / "ours.npz"), str(Path(folder) / "theirs.npz")
+        yield str(Path(folder) / "ours.npy"), str(Path(folder) / "theirs.npy")
 
 
 def _rate(bars: float, took: Median) -> str:

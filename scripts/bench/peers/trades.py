@@ -14,12 +14,11 @@ Columns = dict[str, npt.NDArray[np.float64]]
 
 def write(path: str, **columns: npt.ArrayLike) -> None:
     """Keep closed trades: group (of a window and a combination), symbol, session of entry and exit, both prices."""
-    np.savez(path, **{name: np.asarray(columns[name], dtype=np.float64) for name in (*KEYS, *PRICES)})
+    np.save(path, np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in (*KEYS, *PRICES)]))
 
 
 def _read(path: Path, symbols: int | None) -> Columns:
-    with np.load(path) as found:
-        columns = {name: found[name] for name in (*KEYS, *PRICES)}
+    columns: Columns = dict(zip((*KEYS, *PRICES), np.load(path).T, strict=True))
     if symbols is not None:
         mine = columns["symbol"] < symbols
         columns = {name: values[mine] for name, values in columns.items()}

@@ -41,12 +41,14 @@ def _shifted(mask: Any) -> Any:
 
 
 @njit
-def _start(c, width):
+def _start(c: Any, width: int) -> Any:
     return np.zeros(c.target_shape[1], np.int64), np.zeros(c.target_shape[1], np.float64), width
 
 
 @njit
-def _order(c, entry_bar, stop, width, entries, exits, atr, opened, high, low, close, stop_atr, hold, fees):
+def _order(c: Any, entry_bar: Any, stop: Any, width: int, entries: Any, exits: Any, bars: Any, terms: Any) -> Any:
+    atr, opened, low, close = bars
+    stop_atr, hold, fees = terms
     col, i = c.from_col, c.i
     s = col % width
     if c.last_position[col] > 0.0:
@@ -68,10 +70,10 @@ def _order(c, entry_bar, stop, width, entries, exits, atr, opened, high, low, cl
 def order_function(table: dict[str, Any], entries: Any, exits: Any) -> Any:
     """Simulate the whole rules; entries are bool[bars, columns], one block of all symbols per combination."""
     width = table["close"].shape[1]
-    prices = [table[name] for name in ("atr", "open", "high", "low", "close")]
+    prices = tuple(table[name] for name in ("atr", "open", "low", "close"))
     close = np.tile(table["close"], (1, entries.shape[1] // width))
     return vbt.Portfolio.from_order_func(
-        close, _order, entries, exits, *prices, rules.STOP_ATR, rules.HOLD_BARS, rules.COST,
+        close, _order, entries, exits, prices, (rules.STOP_ATR, rules.HOLD_BARS, rules.COST),
         flexible=True, pre_sim_func_nb=_start, pre_sim_args=(width,), init_cash=CASH_USD, fill_pos_record=False,
         max_orders=max(1, entries.size // 8), update_value=False, ffill_val_price=False,
     )  # fmt: skip
@@ -90,7 +92,7 @@ def _closed(simulated: Any) -> Any:
     return found[found["status"] == 1]
 
 
-def _keep(path: str, found: Any, group: Any, width: int, first: int) -> None:
+def _keep(path: str, found: Any, group: Any, width: int, first: Any) -> None:
     trades.write(
         path, group=group, symbol=found["col"] % width, entry=found["entry_idx"] + first,
         exit=found["exit_idx"] + first, entry_price=found["entry_price"], exit_price=found["exit_price"],

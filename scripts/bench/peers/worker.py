@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 Call = Callable[[], dict[str, Any]]
 Task = Callable[..., Call]
@@ -51,7 +51,7 @@ class Side:
             env={**os.environ, "PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"},
         )  # fmt: skip
 
-    def __enter__(self) -> "Side":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
