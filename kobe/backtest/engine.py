@@ -131,6 +131,7 @@ def evaluate(panel: Panel, features: FeatureTable, table: SignalTable, assumptio
     ones = np.ones(len(table))
     entry_paid = costs.traded_price(panel, np.maximum(walked.entry_row, 0), walked.entry_price, adv, side, ones)
     told = panel.final_loss[panel.symbol_of_row[table.row]]
+    told = np.where(walked.exit_row == panel.offsets[panel.symbol_of_row[table.row] + 1] - 1, told, np.nan)
     loss = np.where(np.isnan(told), side * assumptions.delisting_haircut, told)
     cut = np.where(walked.reason == fills.END_OF_DATA, loss, 0.0)
     takes = (walked.reason != fills.TARGET).astype(np.float64)

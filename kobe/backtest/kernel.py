@@ -95,6 +95,13 @@ def _enter(m: Any, w: Any, rules: Any, i: int) -> tuple[int, float, float]:
 
 
 @njit(cache=True, nogil=True)
+def _write_off(m: Any, out: Any, i: int, row: int) -> None:
+    """End trade i at a close after which its symbol has not traded for too long."""
+    out.state[i], out.reason[i] = CLOSED, END_OF_DATA
+    out.exit_row[i], out.exit_price[i] = row, m.close[row]
+
+
+@njit(cache=True, nogil=True)
 def _follow(m: Any, rules: Any, out: Any, i: int, sign: int, end: int) -> None:
     """Walk trade i from its entry bar to its exit and fill in the result columns."""
     e = out.entry_row[i]
@@ -102,6 +109,9 @@ def _follow(m: Any, rules: Any, out: Any, i: int, sign: int, end: int) -> None:
     stop = out.stop[i] if rules.use_stop else -sign * np.inf
     bit = 1 if sign > 0 else 2
     for j in range(e, end):
+        if j > e and m.session[j] - m.session[j - 1] > DELISTED_AFTER_SESSIONS:
+            _write_off(m, out, i, j - 1)  # by then nobody could know that it would trade again
+            return
         pending = j > e and (m.exit_mask[j - 1] & bit) != 0
         last_bar = m.session[j] - m.session[e] >= rules.hold_bars - 1
         bar = (m.open[j], m.high[j], m.low[j], m.close[j])
@@ -117,8 +127,7 @@ def _follow(m: Any, rules: Any, out: Any, i: int, sign: int, end: int) -> None:
         out.worst[i] = min(out.worst[i], sign * (adverse - fill))
         out.best[i] = max(out.best[i], sign * (favourable - fill))
     if m.last_session - m.session[end - 1] >= DELISTED_AFTER_SESSIONS:
-        out.state[i], out.reason[i] = CLOSED, END_OF_DATA
-        out.exit_row[i], out.exit_price[i] = end - 1, m.close[end - 1]
+        _write_off(m, out, i, end - 1)
 
 
 @njit(cache=True, nogil=True)

@@ -70,6 +70,9 @@ def _follow(
 ) -> Result:
     ambiguous = False
     for j in range(entry, len(bars)):
+        if j > entry and bars.session[j] > bars.session[j - 1] + 5:
+            before = float(bars.close[j - 1])
+            return Result(state="closed", reason="end_of_data", exit_row=j - 1, exit_price=before, ambiguous=ambiguous)
         o, h, low, c = (float(x[j]) for x in (bars.open, bars.high, bars.low, bars.close))
         if j > entry and exits[j - 1]:
             return Result(state="closed", reason="signal", exit_row=j, exit_price=o, ambiguous=ambiguous)

@@ -30,7 +30,7 @@ def feature_matrix(features: FeatureTable, rows: npt.NDArray[np.int64], strategi
 
 
 def average_uniqueness(first: npt.NDArray[np.int32], last: npt.NDArray[np.int32]) -> Floats:
-    """Weight of each label by how little it overlaps the others, mean 1 (AFML ch. 4).
+    """Weight of each label by how little it overlaps the others, in (0, 1] (AFML ch. 4).
 
     A label spans sessions first..last, both included; its uniqueness is the mean of 1 / (labels alive) over them.
     """
@@ -41,9 +41,8 @@ def average_uniqueness(first: npt.NDArray[np.int32], last: npt.NDArray[np.int32]
     change -= np.bincount(last - base + 1, minlength=len(change))
     alive = np.maximum(np.cumsum(change), 1.0)
     running = np.concatenate(([0.0], np.cumsum(1.0 / alive)))
-    unique = (running[last - base + 1] - running[first - base]) / (last - first + 1)
-    result: Floats = unique / unique.mean()
-    return result
+    unique: Floats = (running[last - base + 1] - running[first - base]) / (last - first + 1)
+    return unique
 
 
 def build(panel: Panel, features: FeatureTable, records: Sequence[WalkForward]) -> pl.DataFrame:

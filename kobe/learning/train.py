@@ -112,7 +112,8 @@ def _pipeline(strength: float) -> Any:
 
 def _fit(x: Floats, y: Floats, weight: Floats, strength: float) -> Any:
     pipeline = _pipeline(strength)
-    pipeline.fit(x, y, logistic__sample_weight=weight)
+    # Mean 1 within the block: a scale over all rows would tell the fit how later labels overlap.
+    pipeline.fit(x, y, logistic__sample_weight=weight / weight.mean())
     return pipeline
 
 

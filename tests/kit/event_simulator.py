@@ -254,8 +254,10 @@ def simulate(
         if dates:  # after the entries, whose cash is that of the last close
             account.pay_loans(older, dates[today - 1], dates[today])
         account.close_or_mark(bars, exits, today)
-        for p in [p for p in account.book if today == last[p.wish.symbol] + 5]:
-            account.write_off(p, told.get(p.wish.symbol))
+        for p in list(account.book):
+            known = bars[p.wish.symbol]
+            if not any(s in known for s in range(today - 4, today + 1)):
+                account.write_off(p, told.get(p.wish.symbol) if today > last[p.wish.symbol] else None)
         account.equity = account.cash + sum(p.wish.side * p.mark for p in account.book)
         account.story.equity.append(account.equity)
         account.story.cash.append(account.cash)
