@@ -146,6 +146,9 @@ def _with_chance(
 ) -> Statistics:
     strategy, (first, last) = STRATEGIES[record.strategy], _span(record)
     tables = benchmarks.tables_of(panel, features, strategy, record.splits)
+    if not any(len(table) for table in tables):
+        return replace(found, random_mean_r_p=math.nan, random_sharpe_p=math.nan, random_excess_t=math.nan,
+                       spa_cash=_spa(record, seed))  # fmt: skip
     drawn = benchmarks.random_entry(panel, features, tables, first, last, assumptions, seed=seed, draws=DRAWS)
     return replace(
         found, random_mean_r_p=drawn.p_mean_r, random_sharpe_p=drawn.p_sharpe, random_excess_t=drawn.excess_t,

@@ -32,10 +32,17 @@ def _necessary(s: Statistics) -> tuple[VerdictLine, ...]:
         _line("Sharpe ratio", s.sharpe, "above 1", good=s.sharpe > 1),
         _line("Profit factor in R", s.profit_factor, "above 1.5", good=s.profit_factor > 1.5),
         _line("Closed trades", s.trades, f"{LEAST_TRADES} or more", good=s.trades >= LEAST_TRADES, digits=",.0f"),
-        VerdictLine(
-            name="Not too good to be true", value=f"Sharpe {s.sharpe:.2f}, {s.win_rate:.1%} won",
-            threshold=f"at most {ABSURD_SHARPE:g} and {ABSURD_WIN_RATE:.0%}", passed=not s.absurd,
-        ),
+        _not_absurd(s),
+    )  # fmt: skip
+
+
+def _not_absurd(s: Statistics) -> VerdictLine:
+    """Whether the figures could be true at all; without any there is nothing to doubt and nothing to pass."""
+    unknown = math.isnan(s.sharpe) and math.isnan(s.win_rate)
+    return VerdictLine(
+        name="Not too good to be true",
+        value="cannot be had" if unknown else f"Sharpe {s.sharpe:.2f}, {s.win_rate:.1%} won",
+        threshold=f"at most {ABSURD_SHARPE:g} and {ABSURD_WIN_RATE:.0%}", passed=None if unknown else not s.absurd,
     )  # fmt: skip
 
 

@@ -93,3 +93,15 @@ def test_the_list_shows_every_look(ctx):
     shown = experiments.run_show(ctx, ctx.experiments.runs()[0].experiment_id[:8])
     assert shown.data["trials"] == 44
     assert len(shown.data["best"]) == 10
+
+
+def test_a_strategy_that_never_trades_gets_a_verdict_that_passes_nothing(home, tmp_path):
+    config = tmp_path / "never.toml"
+    config.write_text("[strategies.ibs_rsi]\nmin_price_usd = 1e9\n[strategies.turtle_soup]\nmin_price_usd = 1e9\n")
+    ctx = wiring.build(home, config=config)
+    document = run_walk_forward(ctx, WalkForwardRequest(until=until(ctx), thorough=True))
+    for told in document.data["strategies"]:
+        assert told["trades"]["trades"] == 0
+        passed = {line["name"]: line["passed"] for line in told["verdict"]["lines"]}
+        assert [name for name, good in passed.items() if good] in ([], ["Sessions out of sample"])
+    ctx.ledger.close()
