@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
+from kobe.app.entry_filter import EarningsFilter, entry_filter
 from kobe.backtest.account import Terms
 from kobe.backtest.costs import CostModel, CostRates, cost_schedule
 from kobe.backtest.engine import Assumptions
@@ -12,6 +13,7 @@ from kobe.core.clock import Clock, new_york_date
 from kobe.core.panel import Panel
 from kobe.core.ports import Artifacts, AuditLog, Broker, Compute, Ledger, Progress, QuoteSource
 from kobe.data import universe
+from kobe.data.reference import ReferenceStore
 from kobe.data.store import BarStore
 from kobe.infra.kill_switch import FileKillSwitch
 from kobe.learning.experiments import Experiments
@@ -159,13 +161,21 @@ class Context:
             quote_max_age_s=r.quote_max_age_s, open_delay_s=r.open_delay_s, close_margin_s=r.close_margin_s,
         )  # fmt: skip
 
+    @property
+    def reference(self) -> ReferenceStore:
+        """The small tables beside the bars."""
+        return ReferenceStore(self.paths.reference, self.artifacts)
+
+    @property
+    def entry_filter(self) -> EarningsFilter | None:
+        """What keeps entries away from earnings, or None where that is off."""
+        return entry_filter(self.settings.earnings, self.reference)
+
     def assumptions(self) -> Assumptions:
         """Return the backtest's assumptions of the settings."""
         a = self.settings.account
         terms = Terms(a.cash_usd, a.risk_fraction, a.name_cap, a.max_positions, a.max_adv_share)
-        from kobe.app.earnings import entry_filter
-
-        held_back = entry_filter(self)
+        held_back = self.entry_filter
         return Assumptions(
             costs=self.costs, delisting_haircut=a.delisting_haircut, terms=terms,
             entry_filter=held_back.allowed if held_back else None,

@@ -8,7 +8,6 @@ from decimal import Decimal
 import numpy as np
 
 from kobe.app.context import Context
-from kobe.app.earnings import entry_filter
 from kobe.core.ids import digest
 from kobe.core.panel import Panel
 from kobe.core.ports import Quote
@@ -106,7 +105,7 @@ def standing(past: Panel, symbol: str) -> tuple[bool | None, Decimal | None, flo
 
 def clear_of_earnings(ctx: Context, past: Panel, symbol: str) -> bool | None:
     """Whether the filter lets an entry after the symbol's last bar through; None where it cannot know."""
-    chosen = entry_filter(ctx)
+    chosen = ctx.entry_filter
     if chosen is None:
         return True
     if symbol not in past.symbols:

@@ -1,70 +1,16 @@
 """`kobe earnings`: dates as they were known, and the filter that keeps entries away from them (config: earnings)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from kobe.app.context import Context
-from kobe.app.reference import SHOWN, TableImport, tables
-from kobe.core.panel import Ints, Panel
+from kobe.app.reference import SHOWN, TableImport
 from kobe.data import earnings
 from kobe.data.earnings import BLOCKED, CLEAR, UNKNOWN
 from kobe.reports.document import Document, Section, Table
-
-
-@dataclass(frozen=True, kw_only=True)
-class EarningsFilter:
-    """Says per signal whether earnings are near its entry session, from what was known before its close.
-
-    Attributes:
-        events: the table `earnings` with all revisions.
-        before, after: sessions around an announcement, inclusive.
-        trusted: kinds of rows that prove that a calendar was there.
-        unknown_passes: whether a symbol nobody has a calendar for may be entered.
-    """
-
-    events: pl.DataFrame
-    before: int
-    after: int
-    trusted: tuple[str, ...]
-    unknown_passes: bool
-
-    def states(self, panel: Panel, rows: Ints) -> list[str]:
-        """Return `blocked`, `clear` or `unknown` for an entry in the session after each row's."""
-        symbols = [panel.symbols[k] for k in panel.symbol_of_row[rows]]
-        decided = [panel.calendar.sessions[n] for n in panel.session[rows].tolist()]
-        asked = pl.DataFrame(
-            {"symbol": symbols, "session": [panel.calendar.next(day) for day in decided], "decided": decided},
-            schema={"symbol": pl.String, "session": pl.Date, "decided": pl.Date},
-        )
-        found = earnings.window(
-            self.events, asked, panel.calendar, before=self.before, after=self.after, trusted=self.trusted
-        )
-        return found.get_column("state").to_list()
-
-    def passes(self, state: str) -> bool:
-        """Say whether a state lets an entry through; unknown only where the settings say so."""
-        return state == CLEAR or (state == UNKNOWN and self.unknown_passes)
-
-    def allowed(self, panel: Panel, rows: Ints) -> npt.NDArray[np.bool_]:
-        """Mark the signals whose entry is not held back; what the account of the backtest asks."""
-        return np.array([self.passes(state) for state in self.states(panel, rows)], dtype=np.bool_)
-
-
-def entry_filter(ctx: Context) -> EarningsFilter | None:
-    """Return the filter of the settings, or None where it is off."""
-    chosen = ctx.settings.earnings
-    if not chosen.enabled:
-        return None
-    return EarningsFilter(
-        events=tables(ctx).read("earnings"), before=chosen.before_sessions, after=chosen.after_sessions,
-        trusted=chosen.trusted, unknown_passes=chosen.unknown == "pass",
-    )  # fmt: skip
 
 
 def earnings_import(file: Path, source: str, *, filings: bool, dry_run: bool) -> TableImport:
@@ -78,7 +24,7 @@ def earnings_import(file: Path, source: str, *, filings: bool, dry_run: bool) ->
 
 def run_earnings_list(ctx: Context, symbol: str | None, first: date | None, last: date | None) -> Document:
     """Show what is known now of earnings dates."""
-    rows = tables(ctx).as_of("earnings", ctx.clock.now())
+    rows = ctx.reference.as_of("earnings", ctx.clock.now())
     if symbol is not None:
         rows = rows.filter(pl.col("symbol") == symbol)
     rows = rows.filter(pl.col("date").is_between(first or date.min, last or date.max))
@@ -111,7 +57,7 @@ def run_earnings_window(ctx: Context, symbols: Sequence[str], session: date | No
         schema={"symbol": pl.String, "session": pl.Date, "decided": pl.Date},
     )  # fmt: skip
     chosen = ctx.settings.earnings
-    events = tables(ctx).read("earnings")
+    events = ctx.reference.read("earnings")
     found = earnings.window(
         events, asked, ctx.calendar, before=chosen.before_sessions, after=chosen.after_sessions, trusted=chosen.trusted
     )

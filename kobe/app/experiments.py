@@ -2,17 +2,14 @@
 
 import hashlib
 import json
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
-from datetime import date
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import kobe
-from kobe.app.context import Context, Paths
-from kobe.core.errors import ExitCode, UsageError
+from kobe.app.context import Context
 from kobe.core.ids import canonical_json, digest
 from kobe.core.panel import Panel
 from kobe.learning.experiments import Experiment, Question, differences, trial_rows
@@ -135,8 +132,8 @@ def _flat(results: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
 def run_diff(ctx: Context, one: str, other: str) -> Document:
     """Show what differs between two experiments: question, code and results."""
     a, b = ctx.experiments.find(one), ctx.experiments.find(other)
-    found = differences(_facts(a), _facts(b))
-    rows = tuple((key, _word(x), _word(y)) for key, x, y in found)
+    found = differences(facts_of(a), facts_of(b))
+    rows = tuple((key, word(x), word(y)) for key, x, y in found)
     same = "They are the same." if not found else f"{len(found)} things differ."
     return Document(
         schema="kobe.experiments_diff/1",
@@ -148,84 +145,13 @@ def run_diff(ctx: Context, one: str, other: str) -> Document:
     )  # fmt: skip
 
 
-def _facts(run: Experiment) -> dict[str, Any]:
+def facts_of(run: Experiment) -> dict[str, Any]:
     """Return everything two runs may differ in."""
     q = run.question
     return {"kind": q.kind, "asked": q.request, "inputs": q.inputs, "seed": q.seed, "code": run.code,
             "trials": run.trials, "results": run.results}  # fmt: skip
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
+    """Say a value in a few letters."""
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)[:60]
-
-
-Again = Callable[[Context, Mapping[str, Any]], object]
-
-
-def _walk_forward(ctx: Context, request: Mapping[str, Any]) -> object:
-    from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
-
-    until = request.get("until")
-    return run_walk_forward(
-        ctx, WalkForwardRequest(strategy=request["strategy"], until=date.fromisoformat(until) if until else None,
-                                resume=False, thorough=bool(request["thorough"]), grid=request["grid"]),
-    )  # fmt: skip
-
-
-def _backtest(ctx: Context, request: Mapping[str, Any]) -> object:
-    from kobe.app.backtest import BacktestRequest, run_backtest
-
-    until = request.get("until")
-    day = date.fromisoformat(until) if until else None
-    return run_backtest(ctx, BacktestRequest(strategy=request["strategy"], changes=request["changes"], until=day))
-
-
-def _optimize(ctx: Context, request: Mapping[str, Any]) -> object:
-    from kobe.app.optimize import OptimizeRequest, run_optimize
-
-    if request["open_holdout"]:
-        raise UsageError(
-            "a search that opened its holdout cannot be run again", seen="open_holdout", expected="a closed one",
-            next_command="kobe experiments show",
-        )  # fmt: skip
-    return run_optimize(ctx, OptimizeRequest(**request))
-
-
-REPRODUCED: dict[str, Again] = {"walk_forward": _walk_forward, "backtest": _backtest, "optimize": _optimize}
-"""Kind of experiment -> what runs its request again."""
-
-
-def run_reproduce(ctx: Context, experiment_id: str) -> Document:
-    """Run an experiment again from its record, beside the home's own files, and compare the digests.
-
-    Raises:
-        UsageError: its kind cannot be run again.
-    """
-    before = ctx.experiments.find(experiment_id)
-    again = REPRODUCED.get(before.question.kind)
-    if again is None:
-        raise UsageError(
-            "experiments of this kind cannot be run again", seen=before.question.kind, expected=", ".join(REPRODUCED)
-        )
-    with tempfile.TemporaryDirectory(prefix="kobe-again-") as folder:
-        again(replace(ctx, paths=replace_outputs(ctx.paths, Path(folder))), before.question.request)
-    after = ctx.experiments.runs()[-1]
-    same = after.results_digest == before.results_digest
-    why = differences(_facts(before), _facts(after))
-    said = "The same digests: it is reproduced." if same else "Other digests; what differs stands below."
-    rows = tuple((key, _word(x), _word(y)) for key, x, y in why)
-    return Document(
-        schema="kobe.experiments_reproduce/1",
-        title=f"Experiment {before.experiment_id} again",
-        summary=(said,),
-        sections=(Section(title="What differs", table=Table(columns=("what", "then", "now"), rows=rows)),)
-        if rows else (),
-        data={"id": before.experiment_id, "reproduced": same, "then": before.results_digest,
-              "now": after.results_digest, "differs": [{"key": k, "then": x, "now": y} for k, x, y in why]},
-        exit_code=ExitCode.OK if same else ExitCode.INTEGRITY,
-    )  # fmt: skip
-
-
-def replace_outputs(paths: Paths, folder: Path) -> Paths:
-    """Return paths that read what the home holds and write outputs into another folder."""
-    return replace(paths, outputs=folder)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from kobe.app.context import Context
-from kobe.app.reference import SHOWN, TableImport, tables
+from kobe.app.reference import SHOWN, TableImport
 from kobe.core.errors import MissingDataError
 from kobe.core.panel import Floats
 from kobe.data import headlines
@@ -29,7 +29,7 @@ def news_import(file: Path, source: str, *, archive: bool, dry_run: bool) -> Tab
 
 def tone_at(ctx: Context, symbols: Sequence[str], session: date) -> dict[str, tuple[float, int]]:
     """Return mean tone and number of headlines per symbol, as known right before a session's close."""
-    held = tables(ctx).read("headlines").filter(pl.col("symbol").is_in(list(symbols)))
+    held = ctx.reference.read("headlines").filter(pl.col("symbol").is_in(list(symbols)))
     if not len(held):
         return {}
     # The instant of the import is when this copy was read, not when the headline was known: that is `known_at`.
@@ -41,7 +41,7 @@ def run_news_show(ctx: Context, symbol: str, session: date | None) -> Document:
     """Show the tone of a symbol at a session's close, and the newest headlines known by then, each with its own."""
     day = session or ctx.calendar.last_complete(ctx.clock.now())
     close = ctx.calendar.closes_at(day)
-    held = tables(ctx).read("headlines").filter((pl.col("symbol") == symbol) & (pl.col("known_at") < close))
+    held = ctx.reference.read("headlines").filter((pl.col("symbol") == symbol) & (pl.col("known_at") < close))
     tone, n = tone_at(ctx, [symbol], day).get(symbol, (0.0, 0))
     newest = held.sort("known_at", "title").tail(SHOWN)
     tones = sentiment.tones(newest.get_column("title").to_list())
@@ -84,7 +84,7 @@ def run_news_agreement(ctx: Context) -> Document:
     Raises:
         MissingDataError: no held headline carries a label.
     """
-    held = tables(ctx).read("headlines").filter(pl.col("label").is_in(list(LABELS)))
+    held = ctx.reference.read("headlines").filter(pl.col("label").is_in(list(LABELS)))
     if not len(held):
         raise MissingDataError(
             "no held headline carries a vendor's label",

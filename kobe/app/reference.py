@@ -11,7 +11,7 @@ from kobe.app.context import Context
 from kobe.core.errors import ExitCode
 from kobe.data import vix
 from kobe.data.providers.files import read_table
-from kobe.data.reference import Prepared, ReferenceStore, Written
+from kobe.data.reference import Prepared, Written
 from kobe.infra.locks import Lease
 from kobe.reports.document import Document, Section, Table
 
@@ -38,11 +38,6 @@ class TableImport:
     dry_run: bool = False
 
 
-def tables(ctx: Context) -> ReferenceStore:
-    """Return the store of the small tables."""
-    return ReferenceStore(ctx.paths.reference, ctx.artifacts)
-
-
 def run_table_import(ctx: Context, request: TableImport) -> Document:
     """Bring a file into its table; rows that cannot be trusted are set aside with reasons, nothing is overwritten."""
     now = ctx.clock.now()
@@ -50,7 +45,7 @@ def run_table_import(ctx: Context, request: TableImport) -> Document:
     if request.dry_run:
         return _imported(request, prepared, None)
     with Lease(ctx.paths.locks, "reference", ctx.clock).acquire(timeout_s=30.0):
-        written = tables(ctx).write(request.table, prepared.rows, request.source, now)
+        written = ctx.reference.write(request.table, prepared.rows, request.source, now)
         ctx.audit.append(
             "reference_import", {"table": request.table, "file": request.file.name, "added": written.added,
                                  "revised": written.revised, "rejected": len(prepared.rejected)},
@@ -93,9 +88,9 @@ def vix_import(ctx: Context, file: Path, source: str, *, dry_run: bool) -> Table
 def run_vix_show(ctx: Context, instant: datetime | None) -> Document:
     """Say which VIX level was known at an instant (default: now), and the levels before it."""
     at = instant or ctx.clock.now()
-    rows = tables(ctx).read("vix")
+    rows = ctx.reference.read("vix")
     level = vix.level_at(rows, at)
-    known = tables(ctx).as_of("vix", at).sort("date").tail(SHOWN)
+    known = ctx.reference.as_of("vix", at).sort("date").tail(SHOWN)
     lines = known.select(pl.col("date").dt.to_string(), "open", "high", "low", "close", "source").rows()
     return Document(
         schema="kobe.vix/1",

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from kobe.app import earnings, news, split_files
+from kobe.app import news, split_files
 from kobe.app.context import Context
 from kobe.core.ids import canonical_json, digest
 from kobe.data.earnings import BLOCKED, UNKNOWN
@@ -64,7 +64,7 @@ def compute(ctx: Context, session: date, top: int | None = None) -> scan.Scan:
 
 def _held_back(ctx: Context) -> scan.HeldBack | None:
     """Return what tells which entries are too near to earnings, or None where the filter is off."""
-    chosen = earnings.entry_filter(ctx)
+    chosen = ctx.entry_filter
     if chosen is None:
         return None
     codes = {BLOCKED: EARNINGS_NEAR, UNKNOWN: EARNINGS_UNKNOWN}

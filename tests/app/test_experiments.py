@@ -3,7 +3,7 @@
 import pytest
 from kit.home import SPEC
 
-from kobe.app import experiments, judgement, wiring
+from kobe.app import experiments, judgement, reproduce, wiring
 from kobe.app.backtest import BacktestRequest, run_backtest
 from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
 from kobe.core.errors import ExitCode, UsageError
@@ -24,7 +24,7 @@ def test_the_made_home_s_walk_forward_is_reproduced_to_the_digest_without_touchi
     before = {p: p.read_bytes() for p in ctx.paths.walk_forward.rglob("*") if p.is_file()}
     run = ctx.experiments.runs()[0]
     assert (run.question.kind, run.trials) == ("walk_forward", 44)
-    document = experiments.run_reproduce(ctx, run.experiment_id)
+    document = reproduce.run_reproduce(ctx, run.experiment_id)
     assert document.exit_code is ExitCode.OK, document.data["differs"]
     assert {p: p.read_bytes() for p in ctx.paths.walk_forward.rglob("*") if p.is_file()} == before
     assert len(ctx.experiments.runs()) == 2, "running it again is a look, too"
@@ -39,7 +39,7 @@ def test_a_backtest_is_a_trial_and_other_parameters_are_another_experiment(ctx):
     told = {d["key"]: (d["one"], d["other"]) for d in
             experiments.run_diff(ctx, one.experiment_id, other.experiment_id).data["differs"]}  # fmt: skip
     assert told["asked.changes.ibs_max"] == (0.15, 0.123)
-    assert experiments.run_reproduce(ctx, other.experiment_id).exit_code is ExitCode.OK
+    assert reproduce.run_reproduce(ctx, other.experiment_id).exit_code is ExitCode.OK
 
 
 def test_other_settings_are_named_and_the_digest_differs(ctx):
@@ -49,7 +49,7 @@ def test_other_settings_are_named_and_the_digest_differs(ctx):
 
     account = ctx.settings.account.model_copy(update={"cash_usd": 5_000.0})
     poorer = replace(ctx, settings=ctx.settings.model_copy(update={"account": account}))
-    document = experiments.run_reproduce(poorer, asked)
+    document = reproduce.run_reproduce(poorer, asked)
     assert document.exit_code is ExitCode.INTEGRITY
     keys = {d["key"] for d in document.data["differs"]}
     assert "inputs.settings" in keys
@@ -84,7 +84,7 @@ def test_a_grid_that_is_none_and_a_kind_that_cannot_be_run_again_are_refused(ctx
     asked = experiments.question(ctx, ctx.panel(), "research", {"n": 1})
     experiments.record(ctx, asked, [experiments.trial("ibs_rsi", {}, "x", 1, float("nan"), 0.0)], {}, {})
     with pytest.raises(UsageError, match="cannot be run again"):
-        experiments.run_reproduce(ctx, asked.name)
+        reproduce.run_reproduce(ctx, asked.name)
 
 
 def test_the_list_shows_every_look(ctx):

@@ -69,7 +69,7 @@ def reproduce(experiment: Id, json: Json = False) -> None:
     """
 
     def use_case(ctx: "Context") -> "Document":
-        from kobe.app.experiments import run_reproduce
+        from kobe.app.reproduce import run_reproduce
 
         return run_reproduce(ctx, experiment)
 
