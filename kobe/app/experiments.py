@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import kobe
+from kobe import __version__
 from kobe.app.context import Context
 from kobe.core.ids import canonical_json, digest
 from kobe.core.panel import Panel
@@ -23,7 +23,7 @@ CODE_ROOMS = ("core", "data", "features", "strategies", "risk", "backtest", "lea
 @cache
 def code_digest() -> str:
     """Return a digest of the program's own source: what a result depends on besides its inputs."""
-    root, hasher = Path(kobe.__file__).parent, hashlib.sha256(kobe.__version__.encode())
+    root, hasher = Path(__file__).resolve().parents[1], hashlib.sha256(__version__.encode())
     for room in CODE_ROOMS:
         for path in sorted((root / room).rglob("*.py")):
             hasher.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
