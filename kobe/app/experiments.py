@@ -53,12 +53,13 @@ def trial(
 
 def record(
     ctx: Context, asked: Question, rows: Sequence[Mapping[str, Any]], results: Mapping[str, Any],
-    artifacts: Mapping[str, str], parent: str | None = None,
+    artifacts: Mapping[str, str], *, deflated: Mapping[str, Any] | None = None, parent: str | None = None,
 ) -> Experiment:  # fmt: skip
-    """Append a run to the registry and to the audit chain."""
+    """Append a run to the registry and to the audit chain; `deflated` figures depend on what was tried before."""
     made = ctx.experiments.record(
-        asked, trial_rows(rows), jsonable(dict(results)), artifacts, code=code_digest(), parent=parent
-    )
+        asked, trial_rows(rows), jsonable(dict(results)), artifacts, code=code_digest(),
+        deflated=jsonable(dict(deflated or {})), parent=parent,
+    )  # fmt: skip
     ctx.audit.append(
         "experiment", {"id": made.experiment_id, "number": made.number, "kind": asked.kind, "trials": made.trials,
                        "results": made.results_digest},

@@ -67,6 +67,10 @@ class Statistics:
     random_excess_t: float | None = None
 
 
+DEFLATED = ("trials", "expected_max_sharpe", "dsr")
+"""The figures that depend on what was tried before, and so differ when the same run is made again later."""
+
+
 def trial_rows(record: WalkForward) -> list[dict[str, Any]]:
     """Return the combinations of a walk-forward as rows of the experiment registry."""
     tried = record.tried

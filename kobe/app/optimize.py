@@ -210,9 +210,9 @@ def _remember(
         "train_last": str(ctx.calendar.sessions[fold.train_last]), "trials": len(found.trials),
         "best": best and {"genome": dict(best.genome.values), "t": best.fitness.t, "score": best.score},
         "plateau": found.plateau and asdict(found.plateau), "chosen": found.chosen and found.chosen.digest,
-        "holdout": verdict and asdict(verdict),
     }  # fmt: skip
-    return experiments.record(ctx, asked, rows, jsonable(results), {}).experiment_id
+    deflated = {"holdout": verdict and asdict(verdict)}
+    return experiments.record(ctx, asked, rows, jsonable(results), {}, deflated=deflated).experiment_id
 
 
 def _document(

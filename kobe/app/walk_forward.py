@@ -117,11 +117,13 @@ def _remember(
                                      "grid": request.grid, "thorough": request.thorough},
     )  # fmt: skip
     rows = [row for record in records for row in judgement.trial_rows(record)]
-    results = {r.strategy: asdict(s) for r, s in zip(records, statistics, strict=True)}
+    figures = {r.strategy: asdict(s) for r, s in zip(records, statistics, strict=True)}
+    deflated = {name: {key: found[key] for key in judgement.DEFLATED} for name, found in figures.items()}
+    own = {name: {k: v for k, v in found.items() if k not in judgement.DEFLATED} for name, found in figures.items()}
     root = ctx.paths.walk_forward
     manifests = sorted(p for r in records for p in (root / r.strategy).glob("split_*/manifest.json"))
     artifacts = {p.relative_to(root).as_posix(): sha256_file(p) for p in manifests}
-    experiments.record(ctx, asked, rows, results, artifacts)
+    experiments.record(ctx, asked, rows, own, artifacts, deflated=deflated)
 
 
 def panel_until(ctx: Context, until: date | None) -> Panel:

@@ -87,7 +87,7 @@ class Experiments:
 
     def record(
         self, question: Question, trials: pl.DataFrame, results: Mapping[str, Any], artifacts: Mapping[str, str],
-        *, code: str, parent: str | None = None,
+        *, code: str, deflated: Mapping[str, Any] | None = None, parent: str | None = None,
     ) -> Experiment:  # fmt: skip
         """Append a run; the trials are on the disk before the event that counts them.
 
@@ -97,6 +97,8 @@ class Experiments:
             results: figures, JSON-ready (no NaN).
             artifacts: name -> digest of what was written.
             code: digest of the program.
+            deflated: figures that also depend on what was tried before; kept beside the results, but no part of their
+                digest, because the same run later stands against more trials.
             parent: experiment this one continues.
         """
         table = trials.select(pl.col(name).cast(kind) for name, kind in TRIAL_SCHEMA.items()).sort(
@@ -109,7 +111,7 @@ class Experiments:
         number = 1 + sum(e.entity == question.name for e in self.ledger.events(STREAM))
         payload = {
             "kind": question.kind, "request": dict(question.request), "inputs": dict(question.inputs),
-            "seed": question.seed, "results": dict(results), "artifacts": dict(artifacts),
+            "seed": question.seed, "results": _joined(results, deflated or {}), "artifacts": dict(artifacts),
             "results_digest": digest([dict(results), dict(artifacts)]), "trials": len(table), "trials_file": file,
             "parent": parent, "code": code,
         }  # fmt: skip
@@ -203,6 +205,15 @@ class Experiments:
         """Return every holdout that was opened, with when, by whom and for what."""
         return [{"holdout": e.entity, "at": _at(e).isoformat(timespec="seconds"), **e.payload}
                 for e in self.ledger.events(HOLDOUTS)]  # fmt: skip
+
+
+def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both mappings as one; mappings under the same key are joined in turn."""
+    both = dict(one)
+    for key, value in other.items():
+        mine = both.get(key)
+        both[key] = _joined(mine, value) if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
+    return both
 
 
 def _at(event: Event) -> datetime:

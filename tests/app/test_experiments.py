@@ -67,6 +67,10 @@ def test_everything_ever_tried_deflates_the_record(ctx, monkeypatch):
     assert many["expected_max_sharpe"] > few["expected_max_sharpe"]
     assert many["dsr"] < few["dsr"]
     assert many["psr"] == few["psr"]
+    first = ctx.experiments.runs()[0]
+    assert ctx.experiments.runs()[-1].results_digest == first.results_digest, "what was tried since changes no result"
+    document = reproduce.run_reproduce(ctx, first.experiment_id)
+    assert document.exit_code is ExitCode.OK
 
 
 def test_a_thorough_run_also_asks_chance_and_cash(ctx, monkeypatch):
