@@ -68,6 +68,7 @@ def benchmark_of(
         curve=metrics.curve_metrics(returns, np.ones(len(returns))),
         equity=equity,
         drawdown=metrics.drawdown_curve(returns),
+        pays=bool(panel.dividend[panel.symbol_of_row == panel.position(features.market_symbol)].any()),
     )
 
 

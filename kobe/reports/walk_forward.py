@@ -174,7 +174,8 @@ def _curves(days: Sequence[date], evidence: Sequence[Evidence], benchmark: Bench
     if benchmark is not None:
         held = f"{benchmark.symbol} bought and held"
         curves, drawdowns = curves | {held: benchmark.equity}, drawdowns | {held: benchmark.drawdown}
-        other = f"{held}: the same sessions, bought once at the first open with costs; dividends on neither side."
+        told = "its dividends kept in cash" if benchmark.pays else "without dividends, of which the store has none"
+        other = f"{held}: the same sessions, bought once at the first open with costs, {told}."
     return Section(
         title="Growth of one dollar, and drawdown",
         lines=(said, other),

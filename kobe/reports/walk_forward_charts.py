@@ -28,12 +28,14 @@ class Benchmark:
         curve: its figures.
         equity: float64[sessions], multiple of the start.
         drawdown: float64[sessions], fraction below the highest equity so far.
+        pays: whether the store has dividends of it; without, its line is too low.
     """
 
     symbol: str
     curve: CurveMetrics
     equity: Floats
     drawdown: Floats
+    pays: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
