@@ -117,4 +117,5 @@ def test_a_planted_edge_is_found_and_promoted_and_only_because_it_is_there():
 def test_turned_phases_are_no_null_for_mean_reversion():
     """The planted reversal is linear in time, so it survives; against it sessions must be dealt anew."""
     outcomes = [searched(phase_randomised(base(k, REVERSAL), k), k) for k in range(BASES)]
-    assert share(outcomes, lambda o: o.promoted) >= 0.5
+    # Not `promoted`: what survives here is partly too good to be true, and that is refused.
+    assert share(outcomes, lambda o: o.verdict is not None and o.verdict.dsr >= 0.95 and o.sharpe > 1) >= 0.5
