@@ -225,9 +225,9 @@ def _change(
     new = good.with_columns(origin=pl.lit(number, pl.UInt16)).select(list(BAR_SCHEMA))
     held, everything = _merged(new, store, before)
     fresh = new if held is None else new.join(held, on=_FACTS, how="anti")
-    changed = set(_years_of(fresh))
+    changed = None if held is None else set(_years_of(fresh))  # an empty store changes in every year there is
     parts = everything.group_by(pl.col("date").dt.year(), maintain_order=True)
-    years = {int(year): part for (year,), part in parts if year in changed}
+    years = {int(year): part for (year,), part in parts if changed is None or year in changed}
     begun = store.begin(years)  # while the disk is busy, the rules look
     context = everything
     if held is not None:

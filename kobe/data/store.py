@@ -158,9 +158,9 @@ class BarStore:
 
     def begin(self, years: Mapping[int, pl.DataFrame]) -> dict[int, Future[Part]]:
         """Start to write years while the caller goes on; nothing refers to them before a commit."""
-        with_two = ThreadPoolExecutor(max_workers=2)
-        begun = {year: with_two.submit(self._write, str(year), bars) for year, bars in sorted(years.items())}
-        with_two.shutdown(wait=False)
+        writers = ThreadPoolExecutor(max_workers=4)  # half of them wait for the disk
+        begun = {year: writers.submit(self._write, str(year), bars) for year, bars in sorted(years.items())}
+        writers.shutdown(wait=False)
         return begun
 
     def _publish(self, before: Manifest | None, after: Manifest) -> None:
