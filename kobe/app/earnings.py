@@ -29,7 +29,7 @@ def run_earnings_list(ctx: Context, symbol: str | None, first: date | None, last
         rows = rows.filter(pl.col("symbol") == symbol)
     rows = rows.filter(pl.col("date").is_between(first or date.min, last or date.max))
     kinds = dict(rows.group_by("kind").len().sort("kind").iter_rows())
-    told = ", ".join(f"{n:,} {kind.replace('_', ' ')}" for kind, n in kinds.items()) or "nothing"
+    told = ", ".join(f"{n:,} x {kind.replace('_', ' ')}" for kind, n in kinds.items()) or "nothing"
     newest = rows.sort("date", "symbol").tail(SHOWN)
     columns = ("symbol", "date", "part", "kind", "period", "known since", "source")
     lines = newest.select(

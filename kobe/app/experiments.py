@@ -79,11 +79,13 @@ def run_list(ctx: Context, kind: str | None) -> Document:
     opened, names = ctx.experiments.holdouts(), len({r.experiment_id for r in runs})
     holdouts = tuple((h["holdout"], h["at"], str(h.get("who")), str(h.get("for"))) for h in opened)
     held = Section(title="Holdouts opened", table=Table(columns=("holdout", "at", "by", "for"), rows=holdouts))
+    told = f"{sum(r.trials for r in runs):,} looks at returns; runs: {len(runs):,}, experiments: {names:,}."
+    listed = Section(title="", table=Table(columns=columns, rows=rows))
     return Document(
         schema="kobe.experiments/1",
         title="Experiments",
-        summary=(f"{len(runs):,} runs of {names:,} experiments, {sum(r.trials for r in runs):,} looks at returns.",),
-        sections=(Section(title="", table=Table(columns=columns, rows=rows)), *((held,) if opened else ())),
+        summary=(told if runs else "None on record; kobe walk-forward and kobe optimize put theirs here.",),
+        sections=(*((listed,) if runs else ()), *((held,) if opened else ())),
         data={"runs": [_as_json(r) for r in runs], "holdouts": opened},
     )  # fmt: skip
 

@@ -1,8 +1,11 @@
 """What the evidence about a strategy does and does not support: DOMAIN's conditions, one line each (D15)."""
 
 import math
+from dataclasses import replace
 
 from kobe.app.judgement import ABSURD_SHARPE, ABSURD_WIN_RATE, Statistics
+from kobe.backtest.overfit import require_library
+from kobe.core.errors import ConfigError
 from kobe.reports.walk_forward import Evidence, Verdict, VerdictLine
 
 LEAST_TRADES, LEAST_SESSIONS = 30, 504
@@ -53,8 +56,7 @@ def _sufficient(s: Statistics) -> tuple[VerdictLine, ...]:
         _line("Sessions out of sample", s.sessions, f"{LEAST_SESSIONS} or more", good=good_sessions, digits=",.0f"),
         _line(f"Deflated Sharpe ratio ({s.trials:,} trials)", s.dsr, "0.95 or more", good=s.dsr >= 0.95, digits=".3f"),
         _line("Probability of overfitting", s.pbo, "0.20 or less", good=s.pbo <= 0.20),
-        _line("Superior ability against cash, p", spa, "0.05 or less", good=spa is not None and spa <= 0.05,
-              digits=".3f"),
+        _superior(spa),
         _line("Mean R against entries at random, p", mean, "0.05 or less", good=mean is not None and mean <= 0.05,
               digits=".3f"),
         _line("Excess over entries at random, t by date", excess, "above 1.645",
@@ -62,6 +64,17 @@ def _sufficient(s: Statistics) -> tuple[VerdictLine, ...]:
         _line("Profit factor with costs doubled", s.costs_x2_profit_factor, "above 1.2",
               good=s.costs_x2_profit_factor > 1.2),
     )  # fmt: skip
+
+
+def _superior(p: float | None) -> VerdictLine:
+    good = p is not None and p <= 0.05
+    line = _line("Superior ability against cash, p", p, "0.05 or less", good=good, digits=".3f")
+    if p is not None and math.isnan(p):
+        try:
+            require_library()
+        except ConfigError as error:
+            return replace(line, value=f"not installed: {error.next_command}")
+    return line
 
 
 def _windows(evidence: Evidence) -> VerdictLine:

@@ -344,6 +344,21 @@ class SuperiorAbility:
     seed: int
 
 
+def require_library() -> None:
+    """Do nothing where the test of superior ability can run.
+
+    Raises:
+        ConfigError: the library `arch` is not installed.
+    """
+    try:
+        import arch.bootstrap  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            "the test of superior ability needs the library arch", seen="not installed",
+            expected="the extra `research`", next_command="pip install 'kobe[research]'",
+        ) from error  # fmt: skip
+
+
 def superior_ability(
     benchmark: Floats, models: Floats, *, block_sessions: float, seed: int, samples: int = 1000
 ) -> SuperiorAbility:
@@ -365,13 +380,9 @@ def superior_ability(
     Source: Hansen 2005; White 2000; resampled by arch. Its own `studentize` divides by nothing in version 8, so each
     difference is divided by its standard deviation before it gets there.
     """
-    try:
-        from arch.bootstrap import SPA
-    except ImportError as error:
-        raise ConfigError(
-            "the test of superior ability needs the library arch", seen="not installed",
-            expected="the extra `research`", next_command="pip install 'kobe[research]'",
-        ) from error  # fmt: skip
+    require_library()
+    from arch.bootstrap import SPA
+
     block = math.ceil(max(block_sessions, LEAST_BLOCK))
     gap = _gaps(benchmark, models)
     p = {"consistent": 1.0, "lower": 1.0, "upper": 1.0, "reality_check": 1.0}

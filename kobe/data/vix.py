@@ -91,7 +91,10 @@ def level_at(rows: "pl.DataFrame", instant: datetime) -> Level:
     at = as_utc(instant)
     known = rows.filter(pl.col(KNOWN_AT) <= at).sort("date", KNOWN_AT)
     if not len(known):
-        raise MissingDataError("no VIX was known at that instant", seen=at.isoformat(timespec="seconds"))
+        raise MissingDataError(
+            "no VIX was known at that instant", seen=at.isoformat(timespec="seconds"),
+            expected="a level settled before it", next_command="kobe data vix import FILE",
+        )  # fmt: skip
     newest = known.row(-1, named=True)
     return Level(newest["date"], newest["close"], newest[KNOWN_AT])
 

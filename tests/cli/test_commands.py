@@ -127,6 +127,35 @@ def test_a_damaged_audit_chain_is_named_and_exits_with_eight(home):
     assert "DAMAGED" in done.stdout
 
 
+def test_ctrl_c_that_falls_into_a_callback_from_c_is_an_interruption_no_fault():
+    program = """
+import ctypes, sys
+from kobe.interfaces.cli import shell
+
+@ctypes.CFUNCTYPE(None)
+def loading():
+    if sys.argv[1] == "interrupted":
+        raise KeyboardInterrupt
+    raise ValueError("seen by nobody but the log")
+
+def run():
+    loading()
+    raise RuntimeError("no compiled object yet")
+
+try:
+    shell.show(run, json=False)
+except shell.typer.Exit as done:
+    sys.exit(done.exit_code)
+"""
+    command = [sys.executable, "-c", program]
+    pressed = subprocess.run([*command, "interrupted"], capture_output=True, text=True, check=False)
+    assert (pressed.returncode, pressed.stderr) == (130, "interrupted\n")
+    broken = subprocess.run([*command, "broken"], capture_output=True, text=True, check=False)
+    assert broken.returncode == 1
+    assert "seen by nobody but the log" in broken.stderr
+    assert "fault: RuntimeError: no compiled object yet" in broken.stderr
+
+
 def test_output_into_a_closed_pipe_is_no_error(home):
     words = f"{sys.executable} -m kobe --home {home} config show | head -1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", words], capture_output=True, text=True, check=False)

@@ -83,3 +83,11 @@ def test_files_that_are_not_what_they_should_be_are_one_clear_line(tmp_path, wor
         assert done.returncode == 4, done.stdout
         assert "Traceback" not in done.stderr
     one_line(kobe(tmp_path, "news", "agreement"), 4, "label", "kobe news import")
+
+
+def test_an_empty_home_says_what_brings_the_vix_and_the_experiments(tmp_path):
+    one_line(kobe(tmp_path, "data", "vix", "show"), 4, "next: kobe data vix import FILE")
+    done = kobe(tmp_path, "experiments", "list")
+    assert done.returncode == 0
+    assert "None on record" in done.stdout
+    assert "trials" not in done.stdout

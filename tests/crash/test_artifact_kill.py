@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from kit.killing import ENVIRONMENT
 
 from kobe.infra.records.artifacts import FileArtifacts
 
@@ -13,28 +14,17 @@ REPOSITORY = Path(__file__).parents[2]
 SIZE = 300_000
 
 STEPWISE = """
-import os, signal, sys
+import os, sys
 from pathlib import Path
+from kit.killing import Countdown
 from kobe.infra.records.artifacts import FileArtifacts
 
-left = int(sys.argv[2])
-
-def step(frame, event, _):
-    global left
-    if "infra" not in frame.f_code.co_filename:
-        return None
-    if event == "line":
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return step
-
-sys.settrace(step)
-while True:
-    for letter in (b"a", b"b"):
-        FileArtifacts().write(Path(sys.argv[1], "deep", letter.decode() + "-only"), letter)
-        FileArtifacts().write(Path(sys.argv[1], "deep", "both"), letter * 300_000)
-        os.write(1, letter)
+with Countdown(int(sys.argv[2]), "infra"):
+    while True:
+        for letter in (b"a", b"b"):
+            FileArtifacts().write(Path(sys.argv[1], "deep", letter.decode() + "-only"), letter)
+            FileArtifacts().write(Path(sys.argv[1], "deep", "both"), letter * 300_000)
+            os.write(1, letter)
 """
 
 
@@ -44,7 +34,7 @@ def test_an_artifact_killed_at_any_line_is_whole_and_leaves_nothing_after_a_swee
         folder = tmp_path / str(line)
         folder.mkdir()
         command = [sys.executable, "-c", STEPWISE, str(folder), str(line)]
-        done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, check=False)
+        done = subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, stdout=subprocess.PIPE, check=False)
         assert done.returncode == -9
         left_behind += len(FileArtifacts().sweep(folder))
         found = {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()}

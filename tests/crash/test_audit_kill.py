@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from kit.killing import ENVIRONMENT
 
 from kobe.core.clock import SteppingClock
 from kobe.infra.records import audit_lines as layout
@@ -20,27 +21,16 @@ LINES_PER_KILL = 5
 
 # The child counts the lines it executes in kobe/infra and dies, without any clean-up, before line number N.
 STEPWISE = """
-import os, signal, sys
+import os, sys
 from pathlib import Path
+from kit.killing import Countdown
 from kobe.infra.clock import SystemClock
 from kobe.infra.records.audit import AuditChain
 
-left = int(sys.argv[2])
-
-def step(frame, event, _):
-    global left
-    if "infra" not in frame.f_code.co_filename:
-        return None
-    if event == "line":
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return step
-
 chain = AuditChain(Path(sys.argv[1]), SystemClock(), sys.argv[2])
-sys.settrace(step)
-while True:
-    os.write(1, chain.append("work", {"text": "x" * 500}).encode() + b"\\n")
+with Countdown(int(sys.argv[2]), "infra"):
+    while True:
+        os.write(1, chain.append("work", {"text": "x" * 500}).encode() + b"\\n")
 """
 
 RUNNING = """
@@ -74,7 +64,7 @@ def test_an_append_killed_at_any_line_keeps_every_acknowledged_record(tmp_path: 
     promised: list[str] = []
     for kill in range(1, KILLS + 1):
         command = [sys.executable, "-c", STEPWISE, str(tmp_path), str(kill * LINES_PER_KILL)]
-        done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, check=False)
+        done = subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, stdout=subprocess.PIPE, check=False)
         assert done.returncode == -9
         promised += acknowledged(done.stdout)
         check(tmp_path, promised)
@@ -89,7 +79,7 @@ def test_a_repair_killed_at_any_line_keeps_every_torn_byte(tmp_path: Path) -> No
         with (tmp_path / layout.CHAIN).open("ab") as file:
             file.write(torn)
         command = [sys.executable, "-c", STEPWISE, str(tmp_path), str(kill * LINES_PER_KILL)]
-        done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, check=False)
+        done = subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, stdout=subprocess.PIPE, check=False)
         assert done.returncode == -9
         promised += acknowledged(done.stdout)
         check(tmp_path, promised)
@@ -104,7 +94,7 @@ def test_a_running_appender_killed_from_outside_keeps_every_acknowledged_record(
     rng = random.Random(20260102)
     for kill in range(KILLS):
         command = [sys.executable, "-c", RUNNING, str(tmp_path), str(kill)]
-        with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE) as child:
+        with subprocess.Popen(command, cwd=REPOSITORY, env=ENVIRONMENT, stdout=subprocess.PIPE) as child:
             said = b"".join(child.stdout.readline() for _ in range(rng.randrange(1, 6)))
             for _ in range(rng.randrange(20_000)):  # not a wait: it only spreads the instants of the kill
                 pass

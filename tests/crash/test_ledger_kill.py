@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from kit.killing import ENVIRONMENT
 
 from kobe.infra.clock import SystemClock
 from kobe.infra.records.ledger import SqlLedger
@@ -18,36 +19,25 @@ LINES_PER_KILL = 60
 
 # The child counts the lines it executes in kobe/infra and in SQLAlchemy's engine, and dies before line number N.
 STEPWISE = """
-import os, signal, sys
+import os, sys
 from itertools import count
 from pathlib import Path
+from kit.killing import Countdown
 from kobe.infra.clock import SystemClock
 from kobe.infra.records.ledger import SqlLedger
 import sqlalchemy
 
-left = int(sys.argv[2])
-
-def step(frame, event, _):
-    global left
-    if "infra" not in frame.f_code.co_filename and "engine/base" not in frame.f_code.co_filename:
-        return None
-    if event == "line":
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return step
-
 ledger, run = SqlLedger(Path(sys.argv[1]), SystemClock()), sys.argv[2]
 if run != "first":
     ledger.events("pairs")
-sys.settrace(step)
-for number in count():
-    with ledger.exclusive():
-        ledger.append("pairs", run, "left", {}, key=f"{run}-{number}-left")
-        ledger.append("pairs", run, "right", {}, key=f"{run}-{number}-right")
-    os.write(1, f"{run}-{number}-right\\n".encode())
-    ledger.append("singles", run, "made", {}, key=f"{run}-{number}")
-    os.write(1, f"{run}-{number}\\n".encode())
+with Countdown(int(sys.argv[2]), "infra", "engine/base"):
+    for number in count():
+        with ledger.exclusive():
+            ledger.append("pairs", run, "left", {}, key=f"{run}-{number}-left")
+            ledger.append("pairs", run, "right", {}, key=f"{run}-{number}-right")
+        os.write(1, f"{run}-{number}-right\\n".encode())
+        ledger.append("singles", run, "made", {}, key=f"{run}-{number}")
+        os.write(1, f"{run}-{number}\\n".encode())
 """
 
 
@@ -57,7 +47,11 @@ def test_a_ledger_killed_at_any_line_keeps_its_promises(tmp_path: Path) -> None:
     for kill in range(1, KILLS + 1):
         run = str(kill * LINES_PER_KILL)
         done = subprocess.run(
-            [sys.executable, "-c", STEPWISE, str(path), run], cwd=REPOSITORY, stdout=subprocess.PIPE, check=False
+            [sys.executable, "-c", STEPWISE, str(path), run],
+            cwd=REPOSITORY,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            check=False,
         )
         assert done.returncode == -9
         promised |= {line.decode().strip() for line in done.stdout.splitlines(keepends=True) if line.endswith(b"\n")}
@@ -77,7 +71,10 @@ def test_a_ledger_killed_while_it_is_made_is_made_by_the_next(tmp_path: Path) ->
     for kill in range(1, KILLS + 1):
         path = tmp_path / f"{kill}.db"
         command = [sys.executable, "-c", program, str(path), str(kill * LINES_PER_KILL)]
-        assert subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, check=False).returncode == -9
+        assert (
+            subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, stdout=subprocess.PIPE, check=False).returncode
+            == -9
+        )
         with closing(SqlLedger(path, SystemClock())) as ledger:
             ledger.append("singles", "after", "made", {}, key="after")
             assert ledger.events("singles", entity="after")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from kit.killing import ENVIRONMENT
 
 from kobe.data.reference import ReferenceStore
 from kobe.infra.records.artifacts import FileArtifacts
@@ -15,10 +16,11 @@ REPOSITORY = Path(__file__).parents[2]
 KILLS = 50
 
 WORK = """
-import os, signal, sys
+import os, sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 import polars as pl
+from kit.killing import Countdown
 from kobe.data import headlines
 from kobe.data.reference import ReferenceStore
 from kobe.infra.records.artifacts import FileArtifacts
@@ -26,31 +28,19 @@ from kobe.infra.records.artifacts import FileArtifacts
 folder, first, last, left = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 start = datetime(2024, 6, 3, tzinfo=UTC)
 
-def step(frame, event, _):
-    global left
-    name = frame.f_code.co_filename
-    if "kobe/data" not in name and "kobe/infra" not in name:
-        return None
-    if event == "line":
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return step
-
 rows = [(start + timedelta(hours=k, minutes=7), f"Acme says {k}", "ACME") for k in range(first, last)]
 schema = {"ts": pl.Datetime("us", "UTC"), "title": pl.String, "symbol": pl.String}
 frame = pl.DataFrame(rows, schema=schema, orient="row")
-sys.settrace(step)
-prepared = headlines.normalise(frame, start + timedelta(days=60), archive=True)
-ReferenceStore(folder, FileArtifacts()).write("headlines", prepared.rows, "test", start + timedelta(days=60))
-sys.settrace(None)
-os.write(1, str(-left).encode())
+with Countdown(left, "kobe/data", "kobe/infra") as counted:
+    prepared = headlines.normalise(frame, start + timedelta(days=60), archive=True)
+    ReferenceStore(folder, FileArtifacts()).write("headlines", prepared.rows, "test", start + timedelta(days=60))
+os.write(1, str(counted.lines).encode())
 """
 
 
 def run(folder: Path, first: int, last: int, line: int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", WORK, str(folder), str(first), str(last), str(line)]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
 def test_a_killed_import_leaves_the_table_before_or_after_and_can_be_run_again(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from kit.killing import ENVIRONMENT
 from kit.market import market, put, store_in
 
 from kobe.data.verify import verify
@@ -16,10 +17,10 @@ REPOSITORY = Path(__file__).parents[2]
 KILLS = 50
 
 WORK = """
-import os, signal, sys, threading
-sys.path[:0] = [{tests!r}]
+import os, sys
 from pathlib import Path
 import polars as pl
+from kit.killing import Countdown
 from kit.market import market, put, store_in
 from kit.provider import ListProvider
 from kobe.core.calendar import xnys
@@ -31,17 +32,6 @@ folder, what, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 calendar = xnys()
 bars = market(calendar)
 store = store_in(folder, calendar)
-
-def step(frame, event, _):
-    global left
-    name = frame.f_code.co_filename
-    if "kobe/data" not in name and "kobe/infra" not in name:
-        return None
-    if event == "line":
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return step
 
 def do_import():
     put(store, bars, at="2021-02-01T00:00:00+00:00")
@@ -64,18 +54,15 @@ def do_repair():
     verify.repair(store, lambda name, content: FileArtifacts().write(folder / "aside" / name, content))
 
 work = dict(imported=do_import, fetched=do_fetch, checked=do_check, repaired=do_repair)[what]
-threading.settrace(step)
-sys.settrace(step)
-work()
-sys.settrace(None)
-os.write(1, str(-left).encode())
+with Countdown(left, "kobe/data", "kobe/infra") as counted:
+    work()
+os.write(1, str(counted.lines).encode())
 """
 
 
 def run(folder: Path, what: str, line: int) -> subprocess.CompletedProcess[str]:
-    script = WORK.format(tests=str(REPOSITORY / "tests"))
-    command = [sys.executable, "-c", script, str(folder), what, str(line)]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", WORK, str(folder), what, str(line)]
+    return subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
 def prepared(folder: Path, calendar, what: str):

@@ -11,6 +11,7 @@ from kobe.app.context import Context, PanelCache
 from kobe.app.corporate_actions import run_actions_import
 from kobe.app.reference import run_table_import
 from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
+from kobe.backtest.overfit import require_library
 from kobe.core.errors import MissingDataError
 from kobe.reports.document import jsonable
 
@@ -118,6 +119,7 @@ def derive_walk_members(bench: Bench) -> dict[str, Any]:
 
 def _walked(bench: Bench, name: str, file: str, members: Path | None = None) -> dict[str, Any]:
     bars = bench.file(file)
+    require_library()
     ctx = bench.home(name)
     adjustment, kind = ("split", "static-current") if members is None else ("total-return", "point-in-time")
     told = import_bars.provenance(bars.stem, "consolidated", adjustment, kind)

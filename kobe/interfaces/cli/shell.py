@@ -114,8 +114,10 @@ def show(run: Callable[[], Document], *, json: bool) -> None:
     from kobe.app.warm import use_kernel_cache
 
     use_kernel_cache()
+    lost = _LostInterrupts()
     try:
-        document = run()
+        with lost:
+            document = run()
         _print(document, json=json)
     except KobeError as error:
         _fail(error, json=json)
@@ -125,11 +127,34 @@ def show(run: Callable[[], Document], *, json: bool) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except Exception as error:
+        if lost.noticed:
+            _leave("interrupted", ExitCode.INTERRUPTED)
         if OPTIONS.debug:
             raise
         _leave(f"fault: {type(error).__name__}: {error}; next: run again with --debug", ExitCode.FAULT)
     if document.exit_code is not ExitCode.OK:
         raise typer.Exit(int(document.exit_code))
+
+
+class _LostInterrupts:
+    """Notices Ctrl-C where Python can report it but not raise it: in a callback from C, such as a kernel being loaded.
+
+    What was being loaded then fails for a reason of its own, and that failure is the keyboard's doing.
+    """
+
+    noticed = False
+
+    def __enter__(self) -> None:
+        self._before, sys.unraisablehook = sys.unraisablehook, self._notice
+
+    def __exit__(self, *_: object) -> None:
+        sys.unraisablehook = self._before
+
+    def _notice(self, unraisable: sys.UnraisableHookArgs) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            self.noticed = True
+        else:
+            self._before(unraisable)
 
 
 def _print(document: Document, *, json: bool) -> None:

@@ -1,5 +1,6 @@
 """A verdict passes only what was computed and holds; what is absurd, unknown or unasked passes nothing."""
 
+import sys
 from dataclasses import fields, replace
 from types import SimpleNamespace
 
@@ -46,6 +47,14 @@ def test_what_was_not_asked_and_what_cannot_be_had_pass_nothing(name):
     for value in (None, NAN):
         lines = verdict(EVIDENCE, replace(GOOD, **{name: value})).lines
         assert [line.passed for line in lines].count(None) == 1
+
+
+def test_a_missing_library_is_named_with_the_command_that_brings_it(monkeypatch):
+    said = {line.name: line.value for line in verdict(EVIDENCE, replace(GOOD, spa_cash=NAN)).lines}
+    monkeypatch.setitem(sys.modules, "arch.bootstrap", None)
+    without = {line.name: line.value for line in verdict(EVIDENCE, replace(GOOD, spa_cash=NAN)).lines}
+    changed = {name: value for name, value in without.items() if value != said[name]}
+    assert changed == {"Superior ability against cash, p": "not installed: pip install 'kobe[research]'"}
 
 
 def test_unknown_figures_pass_nothing():
