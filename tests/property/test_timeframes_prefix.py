@@ -64,7 +64,8 @@ class Case:
 def look_ahead(case: Case, instant: datetime, resample, align) -> list[str]:
     """Return what changes of the past when the future is cut away."""
     past = tf.visible_at(case.lower, instant)
-    longer, longer_then = resample(case, case.lower), resample(case, past, instant)
+    end = case.buckets()["closes_at"][-1]  # told, because the bars with holes may end before their buckets do
+    longer, longer_then = resample(case, case.lower, end), resample(case, past, instant)
     beside, beside_then = align(case.lower, longer, case.to), align(past, longer_then, case.to)
     faults = []
     if not tf.visible_at(longer, instant).equals(longer_then):
@@ -85,6 +86,13 @@ def test_cutting_the_future_changes_nothing_that_was_known(drawn, data):
         emitted = case.resampled(past)  # without being told the hour, no more than the bars prove
         told = case.resampled(past, instants[place])
         assert emitted.join(told, on=emitted.columns, how="anti").is_empty()
+
+
+def test_a_lonely_bar_makes_the_same_day_with_and_without_a_future():
+    case = Case(("autumn", "us", "open", ("4h", "1d"), 35479, 0.7))
+    assert len(case.lower) == 1
+    for instant in case.instants():
+        assert look_ahead(case, instant, Case.resampled, tf.align) == []
 
 
 @settings(max_examples=40, deadline=None)
