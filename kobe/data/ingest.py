@@ -1,9 +1,11 @@
 """Bring bars and events into the store: screen, compare with what is there, keep, put odd symbols on hold, say so."""
 
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from kobe.core.errors import DataError, UsageError
@@ -226,9 +228,9 @@ def _change(
     held, everything = _merged(new, store, before)
     fresh = new if held is None else new.join(held, on=_FACTS, how="anti")
     changed = None if held is None else set(_years_of(fresh))  # an empty store changes in every year there is
-    parts = everything.group_by(pl.col("date").dt.year(), maintain_order=True)
-    years = {int(year): part for (year,), part in parts if changed is None or year in changed}
-    begun = store.begin(years)  # while the disk is busy, the rules look
+    years: dict[int, pl.DataFrame] = {}
+    parts = ((y, years.setdefault(y, part)) for y, part in _by_year(everything) if changed is None or y in changed)
+    begun = store.begin(parts)  # a year goes to the disk as soon as it is cut out, and meanwhile the rules look
     context = everything
     if held is not None:
         context = everything.filter(pl.col("symbol").is_in(new.get_column("symbol").unique().implode()))
@@ -241,6 +243,21 @@ def _change(
         only=before is None,
     )
     return change, begun, found
+
+
+def _by_year(bars: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Yield each year's bars in the order they stand in; half the time of a `group_by`."""
+    days = bars.get_column("date").to_physical().to_numpy()
+    if len(days) == 0:
+        return
+    first = int(days.min())
+    calendar_years = np.arange(first, int(days.max()) + 1).astype("datetime64[D]").astype("datetime64[Y]").astype(int)
+    number = (calendar_years - calendar_years[0]).astype(np.uint16)[days - first]
+    order = np.argsort(number, kind="stable").astype(np.uint32)
+    for k, end in enumerate(np.cumsum(np.bincount(number)).tolist()):
+        begin = int(np.searchsorted(number, k, sorter=order))
+        if begin < end:
+            yield int(calendar_years[0]) + 1970 + k, bars[order[begin:end]]
 
 
 def _merged(new: pl.DataFrame, store: BarStore, before: Manifest | None) -> tuple[pl.DataFrame | None, pl.DataFrame]:

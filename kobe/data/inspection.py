@@ -47,7 +47,8 @@ def screen(bars: pl.DataFrame, scope: Scope) -> Screened:
     flags = flags_of(doubtful, scope)
     bad = flags.select(pl.any_horizontal(flags.columns)).to_series()
     odd[np.flatnonzero(odd)[~bad.to_numpy()]] = False
-    return Screened(good=bars.filter(pl.Series(~odd)), aside=_with_reasons(doubtful.filter(bad), flags.filter(bad)))
+    good = bars.filter(pl.Series(~odd)) if odd.any() else bars
+    return Screened(good=good, aside=_with_reasons(doubtful.filter(bad), flags.filter(bad)))
 
 
 def names_of(bars: pl.DataFrame) -> pl.Series:

@@ -5,7 +5,7 @@ sees the old store or the new one, never half of either. Parts of the state befo
 for readers that are still at them and for `repair`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
@@ -138,7 +138,7 @@ class BarStore:
         """
         before = self.held()
         kept = {} if before is None or change.only else dict(before.years)
-        begun = self.begin(change.years) if begun is None else begun
+        begun = self.begin(change.years.items()) if begun is None else begun
         written = {str(year): part.result() for year, part in sorted(begun.items())}
         years = {year: part for year, part in sorted({**kept, **written}.items()) if part.rows}
         spans = self._spans(before, {int(y): b for y, b in change.years.items()}, years)
@@ -156,10 +156,10 @@ class BarStore:
         self._publish(before, after)
         return after
 
-    def begin(self, years: Mapping[int, pl.DataFrame]) -> dict[int, Future[Part]]:
+    def begin(self, years: Iterable[tuple[int, pl.DataFrame]]) -> dict[int, Future[Part]]:
         """Start to write years while the caller goes on; nothing refers to them before a commit."""
         writers = ThreadPoolExecutor(max_workers=4)  # half of them wait for the disk
-        begun = {year: writers.submit(self._write, str(year), bars) for year, bars in sorted(years.items())}
+        begun = {year: writers.submit(self._write, str(year), bars) for year, bars in years}
         writers.shutdown(wait=False)
         return begun
 

@@ -15,6 +15,7 @@ KINDS = (".parquet", ".csv")
 _SHARE_CLASS = r"^([A-Z]{1,5})[_/ ]([A-Z])$"  # BRK_B, BRK/B and BRK B are BRK.B
 _REPEATED = "_duplicated_"  # what polars appends to the second column of a name
 _GZIP = b"\x1f\x8b"
+_TICKS_PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 EARLIEST, LATEST = date(1900, 1, 1), date(2100, 1, 1)
 
 
@@ -160,8 +161,9 @@ def _as_date(kind: pl.DataType) -> pl.Expr:
         found = plain.str.to_date("%Y-%m-%d", strict=False)
     elif isinstance(kind, pl.Datetime):
         local = day.dt.convert_time_zone("America/New_York").dt.replace_time_zone(None) if kind.time_zone else day
-        whole = local.dt.date()
-        found = pl.when(whole.cast(pl.Datetime(kind.time_unit)) == local).then(whole)
+        midnight = local.to_physical() % _TICKS_PER_DAY[kind.time_unit] == 0
+        found = local.cast(pl.Date)
+        return pl.when(midnight & found.is_between(EARLIEST, LATEST)).then(found).alias("date")
     else:
         found = day.cast(pl.Date)
     return pl.when(found.is_between(EARLIEST, LATEST)).then(found).alias("date")
