@@ -11,7 +11,7 @@ os.environ.pop("KOBE_HOME", None)
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS = (
     "data", "data actions", "data intraday", "data quarantine", "data vix", "universe", "earnings", "news",
-    "experiments", "audit", "jobs", "config",
+    "experiments", "research", "meta", "models", "audit", "jobs", "config",
 )  # fmt: skip
 
 

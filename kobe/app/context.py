@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
-from kobe.app.entry_filter import EarningsFilter, entry_filter
+from kobe.app.entry_filter import EarningsFilter, EntryFilter, earnings_filter, entry_filter
 from kobe.backtest.account import Terms
 from kobe.backtest.costs import CostModel, CostRates, cost_schedule
 from kobe.backtest.engine import Assumptions
@@ -167,9 +167,14 @@ class Context:
         return ReferenceStore(self.paths.reference, self.artifacts)
 
     @property
-    def entry_filter(self) -> EarningsFilter | None:
+    def entry_filter(self) -> EntryFilter | None:
+        """What holds entries back, or None where nothing does."""
+        return entry_filter(self.settings, self.reference)
+
+    @property
+    def earnings_filter(self) -> EarningsFilter | None:
         """What keeps entries away from earnings, or None where that is off."""
-        return entry_filter(self.settings.earnings, self.reference)
+        return earnings_filter(self.settings.earnings, self.reference)
 
     def assumptions(self) -> Assumptions:
         """Return the backtest's assumptions of the settings."""

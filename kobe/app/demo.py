@@ -10,7 +10,8 @@ import polars as pl
 from kobe.app import desk, import_bars, simulate, wiring
 from kobe.app.audit import run_audit_verify
 from kobe.app.context import Context
-from kobe.app.train_meta import run_promote, run_train_meta
+from kobe.app.promote import run_promote
+from kobe.app.train_meta import run_train_meta
 from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
 from kobe.core.errors import ConfigError, ExitCode, MissingDataError
 from kobe.core.ports import Progress

@@ -105,7 +105,7 @@ def standing(past: Panel, symbol: str) -> tuple[bool | None, Decimal | None, flo
 
 def clear_of_earnings(ctx: Context, past: Panel, symbol: str) -> bool | None:
     """Whether the filter lets an entry after the symbol's last bar through; None where it cannot know."""
-    chosen = ctx.entry_filter
+    chosen = ctx.earnings_filter
     if chosen is None:
         return True
     if symbol not in past.symbols:

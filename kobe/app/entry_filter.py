@@ -1,16 +1,32 @@
-"""What keeps entries away from earnings: asked by the backtest's account, the scan and the order alike."""
+"""What holds entries back though the signal stands: asked by the backtest's account and the scan alike.
+
+To add a filter: a class with `codes`, and one line in `entry_filter`.
+"""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from kobe.app.settings import EarningsSettings
+from kobe.app.settings import EarningsSettings, Settings
 from kobe.core.panel import Ints, Panel
 from kobe.data import earnings
-from kobe.data.earnings import CLEAR, UNKNOWN
+from kobe.data.earnings import BLOCKED, CLEAR, UNKNOWN
 from kobe.data.reference import ReferenceStore
+from kobe.features.table import FeatureTable
+
+EARNINGS_NEAR, EARNINGS_UNKNOWN, AGAINST_REGIME = "earnings_near", "earnings_unknown", "against_regime"
+TREND_BARS = 200
+
+
+class Filter(Protocol):
+    """Says per signal row why its entry is held back, or None."""
+
+    def codes(self, panel: Panel, rows: Ints) -> list[str | None]:
+        """Return a reason code or None per row, from what was known at the row's close."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +63,62 @@ class EarningsFilter:
         """Say whether a state lets an entry through; unknown only where the settings say so."""
         return state == CLEAR or (state == UNKNOWN and self.unknown_passes)
 
+    def codes(self, panel: Panel, rows: Ints) -> list[str | None]:
+        """Return why each entry is held back, or None."""
+        told = {BLOCKED: EARNINGS_NEAR, UNKNOWN: EARNINGS_UNKNOWN}
+        return [None if self.passes(state) else told[state] for state in self.states(panel, rows)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegimeFilter:
+    """Holds every entry back while the market closes at or below its 200-day average, or has no such average."""
+
+    market_symbol: str
+
+    def codes(self, panel: Panel, rows: Ints) -> list[str | None]:
+        """Return why each entry is held back, or None."""
+        market = panel.select({self.market_symbol})
+        average = FeatureTable(market).column("sma", TREND_BARS) if len(market) else np.empty(0)
+        above = set(market.session[market.close > average].tolist())
+        return [None if number in above else AGAINST_REGIME for number in panel.session[rows].tolist()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryFilter:
+    """Every filter that is on; the first that objects gives the code."""
+
+    parts: tuple[Filter, ...]
+
+    def codes(self, panel: Panel, rows: Ints) -> list[str | None]:
+        """Return why each entry is held back, or None."""
+        found: list[str | None] = [None] * len(rows)
+        for part in self.parts:
+            found = [old or new for old, new in zip(found, part.codes(panel, rows), strict=True)]
+        return found
+
     def allowed(self, panel: Panel, rows: Ints) -> npt.NDArray[np.bool_]:
         """Mark the signals whose entry is not held back; what the account of the backtest asks."""
-        return np.array([self.passes(state) for state in self.states(panel, rows)], dtype=np.bool_)
+        return np.array([code is None for code in self.codes(panel, rows)], dtype=np.bool_)
 
 
-def entry_filter(chosen: EarningsSettings, held: ReferenceStore) -> EarningsFilter | None:
-    """Return the filter of the settings, or None where it is off.
+def entry_filter(settings: Settings, held: ReferenceStore) -> EntryFilter | None:
+    """Return the filters of the settings, or None where all are off.
+
+    Args:
+        settings: sections `earnings` and `scan`.
+        held: the small tables.
+    """
+    parts: list[Filter] = []
+    if settings.scan.regime == "market_trend":
+        parts.append(RegimeFilter(market_symbol=settings.market.symbol))
+    near_earnings = earnings_filter(settings.earnings, held)
+    if near_earnings is not None:
+        parts.append(near_earnings)
+    return EntryFilter(parts=tuple(parts)) if parts else None
+
+
+def earnings_filter(chosen: EarningsSettings, held: ReferenceStore) -> EarningsFilter | None:
+    """Return the filter of the settings, or None where it is off; the gates of an order ask it too.
 
     Args:
         chosen: the section `earnings` of the settings.

@@ -58,6 +58,7 @@ class Job:
     """One line of the day.
 
     `grace` is how late the job may start; None means at the next opportunity, however late (exits, books).
+    `due` says in which sessions there is anything to do; in the others the job does not exist.
     """
 
     name: str
@@ -65,6 +66,32 @@ class Job:
     slot: Slot
     grace: timedelta | None
     run: Callable[[Context, date], Document]
+    due: Callable[[Context, date], bool] = lambda _ctx, _day: True
+
+
+def _ends_week(calendar: Calendar, session: date) -> bool:
+    """Say whether a session is the last of its week: a Thursday where the Friday is a holiday."""
+    return calendar.next(session).isocalendar()[:2] != session.isocalendar()[:2]
+
+
+def _watch(ctx: Context, session: date) -> Document:
+    """Judge drift where there is a champion to judge against; without one there is nothing to watch."""
+    from kobe.app.drift import DriftRequest, run_drift
+
+    if ctx.models.champion(session) is None:
+        return Document(schema="kobe.drift/1", title=f"Drift at {session}", summary=("no champion to judge against",))
+    return run_drift(ctx, DriftRequest(session=session))
+
+
+def _learn(ctx: Context, session: date) -> Document:
+    """Renew the evidence up to the session, train on it and judge the candidate."""
+    from kobe.app.promote import run_promote
+    from kobe.app.train_meta import run_train_meta
+    from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
+
+    run_walk_forward(ctx, WalkForwardRequest(until=session))
+    run_train_meta(ctx)
+    return run_promote(ctx)
 
 
 MORNING, RETRY = Slot(after_open=5), Slot(at=time(10, 30))
@@ -85,9 +112,18 @@ JOBS: tuple[Job, ...] = (
         lambda ctx, _: run_manage_exits(ctx)),
     Job("reconcile", "books against the broker after the close", EVENING, None,
         lambda ctx, _: run_reconcile(ctx)),
+    Job("drift", "every strategy's recent signals against its evidence", EVENING, None,
+        _watch),
+    Job("learn", "walk forward, train, judge: after the week's last close", EVENING, None,
+        _learn, lambda ctx, day: ctx.settings.meta.weekly and _ends_week(ctx.calendar, day)),
     Job("eod-report", "the day as Markdown, HTML and JSON", EVENING, None,
         run_eod_report),
 )  # fmt: skip
+
+
+def jobs_of(ctx: Context, session: date) -> tuple[Job, ...]:
+    """Return the jobs of a session, in the order of the table."""
+    return tuple(job for job in JOBS if job.due(ctx, session))
 
 
 def job_named(name: str) -> Job:
@@ -156,7 +192,7 @@ def tick(ctx: Context) -> list[tuple[str, Document]]:
 
 def _tick_session(ctx: Context, now: datetime, session: date, *, late: bool) -> list[tuple[str, Document]]:
     done = []
-    for job in JOBS:
+    for job in jobs_of(ctx, session):
         instant = job.slot.instant(ctx.calendar, session)
         if now < instant or runs.is_settled(ctx.ledger, job.name, session):
             continue

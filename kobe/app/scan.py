@@ -1,24 +1,17 @@
 """`kobe scan`: what the market said at the close of a session, written as picks and trade of the day."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
-import polars as pl
-
-from kobe.app import news, split_files
+from kobe import __version__
+from kobe.app import decision, experiments
 from kobe.app.context import Context
+from kobe.app.decision import RECORD, RECORD_VERSION, TRADE, Inputs
 from kobe.core.ids import canonical_json, digest
-from kobe.data.earnings import BLOCKED, UNKNOWN
-from kobe.decisions import picks, scan
-from kobe.learning.model import MetaModel
+from kobe.decisions import funnel, picks, scan
 from kobe.reports.document import Document, Section, Table, jsonable
-from kobe.strategies import STRATEGIES
-from kobe.strategies.spec import BaseParams
-
-PICKS, TRADE = "daily_picks", "trade_of_day"
-EARNINGS_NEAR, EARNINGS_UNKNOWN = "earnings_near", "earnings_unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,85 +23,63 @@ class ScanRequest:
     dry_run: bool = False
 
 
-def champion(ctx: Context, session: date) -> tuple[str, MetaModel] | None:
-    """Return the model that may speak about a session: promoted on evidence up to it and none later."""
-    model_id = ctx.models.champion(session)
-    return None if model_id is None else (model_id, ctx.models.load(model_id)[0])
-
-
-def scan_params(ctx: Context, model: MetaModel | None) -> dict[str, BaseParams]:
-    """Return the parameters of the champion's last walk-forward, or the configured ones without a model."""
-    configured = ctx.strategy_params()
-    if model is None:
-        return configured
-    chosen = model.strategy_params
-    return {name: STRATEGIES[name].params(chosen.get(name, {})) if name in chosen else configured[name]
-            for name in configured}  # fmt: skip
-
-
 def compute(ctx: Context, session: date, top: int | None = None) -> scan.Scan:
     """Scan a session without writing anything."""
-    model = champion(ctx, session)
-    return scan.run(
-        ctx.panel(),
-        session,
-        model=model,
-        params=scan_params(ctx, model[1] if model else None),
-        limits=ctx.limits,
-        count=top or ctx.settings.scan.top,
-        ensure_top=ctx.settings.scan.ensure_top,
-        market_symbol=ctx.settings.market.symbol,
-        held_back=_held_back(ctx),
-    )
-
-
-def _held_back(ctx: Context) -> scan.HeldBack | None:
-    """Return what tells which entries are too near to earnings, or None where the filter is off."""
-    chosen = ctx.entry_filter
-    if chosen is None:
-        return None
-    codes = {BLOCKED: EARNINGS_NEAR, UNKNOWN: EARNINGS_UNKNOWN}
-    return lambda past, rows: [None if chosen.passes(s) else codes[s] for s in chosen.states(past, rows)]
+    return decision.decide(ctx, decision.gather(ctx, session, top))
 
 
 def run_scan(ctx: Context, request: ScanRequest) -> Document:
     """Scan a session, write `daily_picks` and `trade_of_day`, and record the decision."""
     session = request.session or ctx.calendar.last_complete(ctx.clock.now())
-    found = compute(ctx, session, request.top)
-    rows, chosen = _with_tone(ctx, found), picks.trade_of_day_row(found)
-    if not request.dry_run:
-        _record(ctx, found, rows, chosen)
-    return _document(ctx, found, rows, chosen)
+    inputs = decision.gather(ctx, session, request.top)
+    found = decision.decide(ctx, inputs)
+    rows = decision.with_tone(ctx, found) if request.dry_run else _record(ctx, inputs, found)
+    return _document(ctx, found, rows)
 
 
-def _with_tone(ctx: Context, found: scan.Scan) -> list[dict[str, Any]]:
-    """Return the picks with the tone of their headlines beside them; it is shown and moves nothing (DOMAIN D20)."""
-    tones = news.tone_at(ctx, [c.signal.symbol for c in found.picks], found.session) if found.picks else {}
-    return [row | dict(zip(("sentiment", "headlines"), tones.get(row["symbol"], (None, 0)), strict=True))
-            for row in picks.pick_rows(found)]  # fmt: skip
-
-
-def _record(ctx: Context, found: scan.Scan, rows: list[dict[str, Any]], chosen: dict[str, Any]) -> None:
+def _record(ctx: Context, inputs: Inputs, found: scan.Scan) -> list[dict[str, Any]]:
+    """Write the picks, then the record of the decision, then the audit's word for both."""
     folder = ctx.paths.of_session(found.session)
-    frame = pl.DataFrame(jsonable(rows), infer_schema_length=None) if rows else pl.DataFrame({"signal_date": []})
-    files = _write(ctx, PICKS, found.session, rows, frame)
-    files |= _write(ctx, TRADE, found.session, [chosen], pl.DataFrame([jsonable(chosen)]))
+    files, rows = decision.outputs(ctx, found, ctx.artifacts, folder)
+    chosen = picks.trade_of_day_row(found)
+    record = {
+        "version": RECORD_VERSION, "inputs": jsonable(asdict(inputs)), "files": files, "data": found.data_digest,
+        "bars": decision.bar_digests(ctx.panel(), found.session), "calendar": ctx.calendar.digest,
+        "code": experiments.code_digest(), "kobe": __version__, "fates": found.fates,
+        "saw": jsonable(found.saw), "action": chosen["action"],
+        "reason": found.reason,
+    }  # fmt: skip
+    ctx.artifacts.write(folder / RECORD, canonical_json(record).encode())
+    if inputs.shadow_id:
+        ctx.models.spoke(inputs.shadow_id, found.session)
     ctx.audit.append(
         "decision",
         {
             "decision_id": digest([found.session.isoformat(), files])[:16], "session": found.session.isoformat(),
             "action": chosen["action"], "subject": chosen["symbol"], "reason": found.reason,
             "signal_id": chosen["signal_id"], "model_id": found.model_id, "data": found.data_digest,
-            "funnel": found.funnel, "files": files, "folder": folder.name,
+            "funnel": found.funnel, "files": files, "folder": folder.name, "record": digest(record),
+            "shadow": _of_shadow(ctx, inputs, found),
         },
     )  # fmt: skip
+    return rows
 
 
-def _write(ctx: Context, name: str, session: date, rows: list[dict[str, Any]], frame: pl.DataFrame) -> dict[str, str]:
-    folder = ctx.paths.of_session(session)
-    text = "".join(canonical_json(jsonable(row)) + "\n" for row in rows)
-    files = {f"{name}.jsonl": ctx.artifacts.write(folder / f"{name}.jsonl", text.encode())}
-    return files | split_files.write_table(ctx.artifacts, folder / name, frame)
+def _of_shadow(ctx: Context, inputs: Inputs, found: scan.Scan) -> dict[str, Any] | None:
+    """Return what the model in shadow would have said of every signal: heard by the record alone."""
+    if inputs.shadow_id is None or not found.candidates:
+        return None
+    import numpy as np
+
+    from kobe.learning.dataset import FEATURE_COLUMNS
+
+    model = ctx.models.load(inputs.shadow_id)[0]
+    values = [[np.nan if c.features[n] is None else c.features[n] for n in FEATURE_COLUMNS] for c in found.candidates]
+    odds = model.probability(np.array(values, dtype=np.float64), [c.signal.strategy for c in found.candidates])
+    return {
+        "model_id": inputs.shadow_id,
+        "probabilities": {c.signal.signal_id: float(p) for c, p in zip(found.candidates, odds, strict=True)},
+    }
 
 
 def read_trade_of_day(ctx: Context, session: date) -> dict[str, Any] | None:
@@ -120,9 +91,35 @@ def read_trade_of_day(ctx: Context, session: date) -> dict[str, Any] | None:
     return row
 
 
-def _document(ctx: Context, found: scan.Scan, rows: list[dict[str, Any]], chosen: dict[str, Any]) -> Document:
+def _document(ctx: Context, found: scan.Scan, rows: list[dict[str, Any]]) -> Document:
+    chosen = picks.trade_of_day_row(found)
+    headline = f"Trade of the day: {chosen['symbol']}" if found.trade_of_day else "No trade"
+    hints = [f"Why: kobe explain {r['symbol']} --session {found.session}" for r in rows[:1]]
+    hints.append(f"Why not: kobe scan --session {found.session} --why-not SYMBOL")
+    sections = (
+        Section(title=f"Top {len(rows)}", table=_picks(rows)),
+        Section(title="Where the universe went", table=_funnel(found)),
+        Section(title="Nearly", table=_watch(found)),
+        Section(title="Next", lines=tuple(hints)),
+    )
+    return Document(
+        schema="kobe.scan/2",
+        title=f"Scan of {found.session}, for {found.valid_session}",
+        summary=(f"{headline} ({found.reason})", f"Model: {found.model_id or 'none'}"),
+        banners=found.banners,
+        sections=tuple(s for s in sections if s.table is None or s.table.rows),
+        data={
+            "session": found.session.isoformat(), "valid_session": found.valid_session.isoformat(), "picks": rows,
+            "trade_of_day": chosen, "funnel": found.funnel, "fates": found.fates, "watch": list(found.watch),
+            "model_id": found.model_id, "data_digest": found.data_digest,
+            "folder": str(ctx.paths.of_session(found.session)),
+        },
+    )  # fmt: skip
+
+
+def _picks(rows: list[dict[str, Any]]) -> Table:
     columns = ("rank", "symbol", "strategy", "p", "gate", "E[R]", "close", "stop", "target", "ADV $M", "score")
-    table = Table(
+    return Table(
         columns=columns,
         rows=tuple(
             (r["rank"], r["symbol"], r["strategy"], r["probability"], r["gate"], r["expected_r"], r["raw_close"],
@@ -130,20 +127,16 @@ def _document(ctx: Context, found: scan.Scan, rows: list[dict[str, Any]], chosen
             for r in rows
         ),
     )  # fmt: skip
-    funnel = Table(columns=("fate", "symbols"), rows=tuple(found.funnel.items()))
-    headline = f"Trade of the day: {chosen['symbol']}" if found.trade_of_day else "No trade"
-    return Document(
-        schema="kobe.scan/1",
-        title=f"Scan of {found.session}, for {found.valid_session}",
-        summary=(f"{headline} ({found.reason})", f"Model: {found.model_id or 'none'}"),
-        banners=found.banners,
-        sections=(
-            Section(title=f"Top {len(rows)}", table=table),
-            Section(title="Where the universe went", table=funnel),
-        ),
-        data={
-            "session": found.session.isoformat(), "valid_session": found.valid_session.isoformat(), "picks": rows,
-            "trade_of_day": chosen, "funnel": found.funnel, "model_id": found.model_id,
-            "data_digest": found.data_digest, "folder": str(ctx.paths.of_session(found.session)),
-        },
-    )  # fmt: skip
+
+
+def _funnel(found: scan.Scan) -> Table:
+    rows = tuple((code, n, funnel.FATES[code]) for code, n in found.funnel.items())
+    return Table(columns=("fate", "symbols", "meaning"), rows=(*rows, ("all", len(found.fates), "the universe")))
+
+
+def _watch(found: scan.Scan) -> Table:
+    rows = tuple(
+        (w["symbol"], w["strategy"], w["lacks"], w["observed"], f"{w['sense']} {w['limit']:.4g}", w["close_for"])
+        for w in found.watch
+    )
+    return Table(columns=("symbol", "strategy", "lacks", "was", "asked", "close that would do"), rows=rows)

@@ -126,11 +126,23 @@ class RiskSettings(Section):
     close_margin_s: float = Field(default=120.0, ge=0)
 
 
+class MetaSettings(Section):
+    """The meta-model."""
+
+    shadow_sessions: int = Field(default=20, ge=0, le=252)
+    weekly: bool = True
+
+
 class ScanSettings(Section):
     """The evening list."""
 
     top: int = Field(default=3, ge=1, le=50)
     ensure_top: bool = True
+    max_correlation: float = Field(default=0.70, gt=0.0, le=1.0)
+    max_per_sector: int = Field(default=0, ge=0, le=50)
+    sectors_file: str = ""
+    regime: Literal["off", "market_trend"] = "off"
+    sentiment_weight: float = Field(default=0.0, ge=0.0, le=0.4)
 
 
 class SimSettings(Section):
@@ -163,6 +175,7 @@ class Settings(Section):
     account: AccountSettings = AccountSettings()
     costs: CostSettings = CostSettings()
     risk: RiskSettings = RiskSettings()
+    meta: MetaSettings = MetaSettings()
     scan: ScanSettings = ScanSettings()
     sim: SimSettings = SimSettings()
     compute: ComputeSettings = ComputeSettings()

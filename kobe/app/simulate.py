@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 from kobe.app.context import Context
-from kobe.app.jobs import FAILED_SCHEMA, JOBS, slots, tick
+from kobe.app.jobs import FAILED_SCHEMA, jobs_of, slots, tick
 from kobe.app.status import run_status
 from kobe.core.clock import SteppingClock
 from kobe.core.errors import ExitCode, MissingDataError, UsageError
@@ -34,7 +34,7 @@ def run_simulation(ctx: Context, first: date, last: date) -> Document:
     rows, counts = _play(ctx, clock, sessions)
     document = run_status(ctx)
     trades = tuple(rows)
-    failed, expected = counts["failed"], len(sessions) * len(JOBS)
+    failed, expected = counts["failed"], counts["ran"] + counts["already"]
     tally = f"{counts['ran']} run, {counts['already']} already done, {failed} failed"
     table = Table(columns=("session", "submit", "retry", "exits"), rows=trades)
     return Document(
@@ -68,7 +68,7 @@ def _play(
         rows.append((str(session), said.get("submit", ""), said.get("retry", ""), "; ".join(c for c in closed if c)))
         if ctx.progress:
             ctx.progress(k + 1, len(sessions), str(session))
-    counts["already"] = len(sessions) * len(JOBS) - counts["ran"]
+    counts["already"] = sum(len(jobs_of(ctx, day)) for day in sessions) - counts["ran"]
     return rows, counts
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
-from kobe.app import desk, scan
+from kobe.app import decision, desk, scan, standing
 from kobe.app.context import Context
 from kobe.core.errors import ExitCode
 from kobe.core.ids import client_order_id
@@ -18,13 +18,16 @@ from kobe.core.types import (
     OrderStatus,
     OrderType,
     Side,
+    Signal,
     TradePlan,
     Verdict,
 )  # fmt: skip
 from kobe.execution import exits
 from kobe.execution.oms import Oms, describe
 from kobe.execution.rounding import buy_limit
+from kobe.learning.drift_states import Level
 from kobe.reports.document import Document, Section, Table
+from kobe.risk.facts import Limits
 from kobe.risk.sizing import size_at
 
 MAX_DRIFT_ATR = 0.5  # a retry at 10:30 must still be near the reference price (DOMAIN D29)
@@ -132,7 +135,7 @@ def _wish(ctx: Context, candidate: Candidate, quote: Quote | None, attempt: int)
     s = candidate.signal
     price = quote.ask if quote is not None and quote.ask > 0 else Decimal(str(round(candidate.raw_close, 6)))
     limit = buy_limit(price)
-    size = size_at(limit, ctx.limits, ctx.broker.account().cash_usd)
+    size = size_at(limit, _limits(ctx, s), ctx.broker.account().cash_usd)
     if size.quantity == 0:
         return f"unaffordable: one share at {limit} exceeds {size.bound_by}"
     if s.side is not Side.LONG:
@@ -148,10 +151,18 @@ def _wish(ctx: Context, candidate: Candidate, quote: Quote | None, attempt: int)
     )  # fmt: skip
 
 
+def _limits(ctx: Context, signal: Signal) -> Limits:
+    """Return the limits of an order; half the order cap while the strategy's drift says so."""
+    level = standing.states_at(ctx, signal.signal_date).get(signal.strategy)
+    if level != Level.HALF_SIZE.name:
+        return ctx.limits
+    return replace(ctx.limits, order_usd=ctx.limits.order_usd / 2)
+
+
 def _plan(ctx: Context, candidate: Candidate) -> TradePlan:
     s = candidate.signal
-    model = scan.champion(ctx, s.signal_date)
-    params = scan.scan_params(ctx, model[1] if model else None)[s.strategy]
+    model = decision.champion(ctx, s.signal_date)
+    params = decision.scan_params(ctx, model[1] if model else None)[s.strategy]
     from dataclasses import asdict
 
     return TradePlan(

@@ -1,25 +1,56 @@
-"""`kobe train-meta` and `kobe promote`: a candidate from the walk-forward's data set, and whether it may speak."""
+"""`kobe meta dataset` and `kobe train-meta`: what there is to learn from, and a candidate learned from it."""
 
+import hashlib
 import io
 import json
-from dataclasses import asdict
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from kobe.app.context import Context
 from kobe.app.walk_forward import DATASET, SUMMARY
+from kobe.backtest import metrics
 from kobe.core.errors import MissingDataError, ModelError
 from kobe.learning import promote, train
-from kobe.learning.dataset import FEATURE_COLUMNS
-from kobe.learning.model import BASE_RATE
+from kobe.learning.dataset import FEATURE_COLUMNS, SCHEMA_HASH
+from kobe.learning.model import MetaModel
 from kobe.reports.document import Document, Section, Table, jsonable
 
-Holdout = pl.DataFrame
+HOLDOUT = "holdout.parquet"
 
 
-def _dataset(ctx: Context) -> tuple[pl.DataFrame, dict[str, dict[str, Any]]]:
-    """Read the data set and the walk-forward summaries."""
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """The data set of the last walk-forward and what that run said of itself, by strategy."""
+
+    frame: pl.DataFrame
+    summaries: dict[str, dict[str, Any]]
+
+    @property
+    def params(self) -> dict[str, dict[str, Any]]:
+        """Parameters chosen for the sessions after the evidence."""
+        return {name: s["next_params"] for name, s in self.summaries.items()}
+
+    @property
+    def through(self) -> str:
+        """Last session the evidence reaches."""
+        return str(max(s["evidence_through"] for s in self.summaries.values()))
+
+    @property
+    def banners(self) -> tuple[str, ...]:
+        """Warnings the evidence carries."""
+        return tuple(sorted({b for s in self.summaries.values() for b in s["banners"]}))
+
+
+def lesson(ctx: Context) -> Lesson:
+    """Read the data set and the walk-forward's summaries.
+
+    Raises:
+        MissingDataError: there was no walk-forward.
+        ModelError: its data set cannot be read, or has other features than this version computes.
+    """
     root = ctx.paths.walk_forward
     try:
         frame = pl.read_parquet(root / DATASET)
@@ -35,116 +66,111 @@ def _dataset(ctx: Context) -> tuple[pl.DataFrame, dict[str, dict[str, Any]]]:
     missing = [c for c in FEATURE_COLUMNS if c not in frame.columns]
     if missing:
         raise ModelError("the data set has other features", seen=missing, next_command="kobe walk-forward")
-    return frame, summaries
+    return Lesson(frame=frame, summaries=summaries)
+
+
+def run_meta_dataset(ctx: Context) -> Document:
+    """Say what the model may learn from: rows, dates, wins, how many are blocked, how much they overlap."""
+    held = lesson(ctx)
+    rows = []
+    for (name,), part in held.frame.group_by("strategy", maintain_order=True):
+        taken = part.get_column("taken")
+        rows.append(
+            (str(name), len(part), part.get_column("signal_date").n_unique(), int(taken.sum()), int((~taken).sum()),
+             float(part.get_column("y").to_numpy().mean()), float(part.get_column("weight").sum()))
+        )  # fmt: skip
+    unknown = held.frame.select(pl.col(c).is_nan().mean() for c in FEATURE_COLUMNS).row(0)
+    path = ctx.paths.walk_forward / DATASET
+    sha = hashlib.sha256(path.read_bytes()).hexdigest()
+    columns = ("strategy", "rows", "dates", "taken", "not taken", "won", "independent rows")
+    features = Table(columns=("feature", "unknown"), rows=tuple(zip(FEATURE_COLUMNS, unknown, strict=True)))
+    first, last = (str(getattr(held.frame.get_column("signal_date"), end)()) for end in ("min", "max"))
+    return Document(
+        schema="kobe.meta_dataset/1",
+        title=f"Data set of the meta-model, signals of {first} to {last}",
+        summary=(
+            f"{len(held.frame):,} out-of-sample signals; those the account had no room for stay in, not taken.",
+            f"{path} (sha256 {sha[:16]}), features {SCHEMA_HASH}",
+        ),
+        banners=held.banners,
+        sections=(
+            Section(title="By strategy", table=Table(columns=columns, rows=tuple(rows))),
+            Section(title="Model inputs, each known at the signal's close", table=features),
+        ),
+        data={
+            "rows": len(held.frame), "first": first, "last": last, "sha256": sha, "schema_hash": SCHEMA_HASH,
+            "path": str(path), "strategies": [dict(zip(columns, r, strict=True)) for r in rows],
+            "features": dict(zip(FEATURE_COLUMNS, unknown, strict=True)),
+        },
+    )  # fmt: skip
 
 
 def run_train_meta(ctx: Context) -> Document:
     """Train a candidate and put it, with the base rate it must beat, into the registry."""
-    frame, summaries = _dataset(ctx)
-    params = {name: s["next_params"] for name, s in summaries.items()}
-    through = max(s["evidence_through"] for s in summaries.values())
-    trained = train.train(frame, params, seed=ctx.settings.run.seed)
-    banners = sorted({b for s in summaries.values() for b in s["banners"]})
-    facts = {"knowable_from": through, "banners": banners, "features": list(FEATURE_COLUMNS), "rows": len(frame)}
-    null = train.base_rate_model(frame, params)
+    held = lesson(ctx)
+    trained = train.train(held.frame, held.params, seed=ctx.settings.run.seed)
+    facts = {
+        "knowable_from": held.through, "banners": list(held.banners), "features": list(FEATURE_COLUMNS),
+        "rows": len(held.frame), "versions": _versions(),
+    }  # fmt: skip
     base_why = {"why": "base rate of each strategy", **facts}
-    base_id = ctx.models.add(null, base_why, None)
+    base_id = ctx.models.add(train.base_rate_model(held.frame, held.params), base_why, None)
     buffer = io.BytesIO()
     trained.holdout.write_parquet(buffer)
-    candidate_facts = {"why": trained.why, "skill": trained.skill, "report": jsonable(trained.report), **facts}
-    model_id = ctx.models.add(trained.candidate, candidate_facts, trained.pipeline)
-    ctx.artifacts.write(ctx.models.folder / model_id / "holdout.parquet", buffer.getvalue())
+    rows = buffer.getvalue()
+    told = {"why": trained.why, "skill": trained.skill, "report": jsonable(trained.report),
+            "holdout_sha256": hashlib.sha256(rows).hexdigest(), **facts}  # fmt: skip
+    model_id = ctx.models.add(trained.candidate, told, trained.pipeline)
+    ctx.artifacts.write(ctx.models.folder / model_id / HOLDOUT, rows)
     ctx.audit.append("train_meta", {"candidate": model_id, "base_rate": base_id, "skill": trained.skill})
-    return _trained_document(trained, model_id, base_id, tuple(banners))
+    return _trained_document(trained, model_id, base_id, held.banners)
+
+
+def _versions() -> dict[str, str]:
+    import sklearn
+
+    return {"scikit-learn": sklearn.__version__, "numpy": np.__version__}
+
+
+def gate_effect(holdout: pl.DataFrame, model: MetaModel) -> Table:
+    """Compare the holdout trades the model would act on with those it vetoes."""
+    p, y, r = (holdout.get_column(c).to_numpy().astype(np.float64) for c in ("p", "y", "r_net"))
+    mask = promote.gated(model, holdout.get_column("strategy").to_list(), p)
+    taken = holdout.get_column("taken").to_numpy()
+    parts = (("acted on", mask), ("vetoed", ~mask), ("held by the account", taken), ("all", np.ones_like(mask)))
+    rows = tuple(
+        (name, int(m.sum()), float(y[m].mean()) if m.any() else None, float(r[m].mean()) if m.any() else None,
+         metrics.profit_factor(r[m]), float(r[m].sum()))
+        for name, m in parts
+    )  # fmt: skip
+    return Table(columns=("holdout trades", "n", "won", "mean R", "profit factor", "sum R"), rows=rows)
 
 
 def _trained_document(trained: train.Trained, model_id: str, base_id: str, banners: tuple[str, ...]) -> Document:
     figures = {k: v for k, v in trained.report.items() if not isinstance(v, dict | list)}
-    bins = trained.report["reliability"]
+    figures |= {f"Brier {k}": v for k, v in trained.report["decomposition"].items()}
     reliability = Table(
         columns=("from", "to", "n", "mean p", "won", "95% from", "95% to"),
-        rows=tuple(tuple(b.values()) for b in bins),
+        rows=tuple(tuple(b.values()) for b in trained.report["reliability"]),
     )
+    coverage = Table(
+        columns=("share acted on", "least p", "n", "won", "95% from", "95% to", "mean R"),
+        rows=tuple(tuple(row.values()) for row in trained.report["coverage"]),
+    )
+    effect = gate_effect(trained.holdout, trained.candidate)
     return Document(
-        schema="kobe.train_meta/1",
+        schema="kobe.train_meta/2",
         title=f"Trained candidate {model_id}",
         summary=(trained.why, f"Base rate stored as {base_id}. Next: kobe promote"),
         banners=banners,
         sections=(
             Section(title="Holdout", table=Table(columns=("figure", "value"), rows=tuple(figures.items()))),
             Section(title="Reliability on the holdout", table=reliability),
+            Section(title="How often the surest win", table=coverage),
+            Section(title="What the gate would have done", table=effect),
         ),
         data={
             "model_id": model_id, "base_rate_id": base_id, "skill": trained.skill, "why": trained.why,
-            "report": trained.report,
+            "report": trained.report, "gate": [dict(zip(effect.columns, r, strict=True)) for r in effect.rows],
         },
     )  # fmt: skip
-
-
-def run_promote(ctx: Context, *, dry_run: bool = False) -> Document:
-    """Judge the newest candidate against the champion; nothing to promote is a success that says why.
-
-    The base rate becomes the first champion, and the champion again whenever no candidate with skill is newer:
-    its evidence is refreshed, its claim stays the same.
-    """
-    candidate_id = ctx.models.newest_candidate()
-    if candidate_id is None:
-        raise MissingDataError("no candidate to judge", next_command="kobe train-meta")
-    entries = {e.model_id: e for e in ctx.models.entries()}
-    base_id = next(e.model_id for e in reversed(entries.values()) if e.kind == BASE_RATE)
-    champion_id = next((e.model_id for e in entries.values() if e.state == "champion"), None)
-    crowned, notes = champion_id, []
-    if champion_id is None or (entries[champion_id].kind == BASE_RATE and champion_id != base_id):
-        notes.append(f"base rate {base_id} becomes champion: it claims nothing but the strategies' own win rates")
-        crowned = base_id
-    lines = _judged(ctx, candidate_id, crowned or base_id)
-    banners = tuple(ctx.models.load(candidate_id)[1]["banners"])
-    scope = promote.scope(banners)
-    if scope == promote.PAPER:
-        notes.append(f"whatever is promoted is for paper only: {'; '.join(banners)}")
-    if entries[candidate_id].state != "candidate":
-        notes.append(f"{candidate_id} was already promoted")
-    elif all(line.passed for line in lines):
-        crowned = candidate_id
-        notes.append(f"{candidate_id} passes every condition and becomes champion")
-    else:
-        failed = [line.name for line in lines if not line.passed]
-        notes.append(f"nothing to promote: {candidate_id} fails {len(failed)} of {len(lines)}: {', '.join(failed)}")
-    if crowned and crowned != champion_id and not dry_run:
-        ctx.models.promote(crowned, notes[-1])
-        ctx.audit.append(
-            "promote",
-            {"champion": crowned, "was": champion_id, "scope": scope, "lines": jsonable([asdict(n) for n in lines])},
-        )
-    table = Table(
-        columns=("condition", "value", "threshold", "verdict"),
-        rows=tuple((n.name, float(n.value), n.threshold, "pass" if n.passed else "fail") for n in lines),
-    )
-    return Document(
-        schema="kobe.promote/1",
-        title="Promotion" + (" (--dry-run, nothing changed)" if dry_run else ""),
-        summary=tuple(notes),
-        banners=banners,
-        sections=(Section(title=f"Candidate {candidate_id} against {crowned or base_id}", table=table),),
-        data={
-            "candidate": candidate_id, "champion_before": champion_id, "champion": crowned, "notes": notes,
-            "lines": [asdict(n) for n in lines], "dry_run": dry_run, "scope": scope,
-        },
-    )  # fmt: skip
-
-
-def _judged(ctx: Context, candidate_id: str, champion_id: str) -> list[promote.Line]:
-    candidate, facts = ctx.models.load(candidate_id)
-    champion, _ = ctx.models.load(champion_id)
-    frame, _ = _dataset(ctx)
-    holdout = pl.read_parquet(ctx.models.folder / candidate_id / "holdout.parquet")
-    keys = ["signal_date", "symbol", "strategy"]
-    rows = holdout.join(frame.select(*keys, *FEATURE_COLUMNS), on=keys, how="inner", maintain_order="left")
-    if len(rows) != len(holdout):
-        raise ModelError("the data set is not the one the candidate saw", next_command="kobe train-meta")
-    if champion.kind == BASE_RATE:  # frozen before the holdout: its record must not include it
-        odds = holdout.get_column("p_base").to_numpy()
-    else:
-        odds = champion.probability(rows.select(FEATURE_COLUMNS).to_numpy(), rows.get_column("strategy").to_list())
-    judged = holdout.with_columns(pl.Series("p_champion", odds))
-    return promote.judge(judged, candidate, facts["report"], seed=ctx.settings.run.seed)

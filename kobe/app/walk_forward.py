@@ -99,8 +99,8 @@ def run_walk_forward(ctx: Context, request: WalkForwardRequest) -> Document:
     split_files.write_table(ctx.artifacts, root / "dataset", frame)
     for kind, page in pages.items():
         ctx.artifacts.write(page, RENDERERS[kind](document).encode())
-    for record, found in zip(records, evidence, strict=True):
-        _write_summary(ctx, panel, record, found, root / record.strategy)
+    for record, found, figures in zip(records, evidence, statistics, strict=True):
+        _write_summary(ctx, panel, record, found, figures)
     trials = {r.strategy: r.trials for r in records}
     ctx.audit.append("walk_forward", {"data": panel.digest, "until": str(days[-1]), "trials": trials})
     _remember(ctx, panel, request, records, statistics)
@@ -173,7 +173,8 @@ def _walk(
             known[fold.number] = split
     choice = Choice(purge_sessions=w.purge_sessions, least_trades=w.least_trades, plateau=w.plateau)
     account = jsonable(ctx.settings.account.model_dump(mode="json"))
-    key = digest([panel.digest, [inputs[f.number] for f in wanted], account, ctx.settings.earnings.model_dump_json()])
+    key = digest([panel.digest, [inputs[f.number] for f in wanted], account, ctx.settings.earnings.model_dump_json(),
+                  ctx.settings.scan.regime])  # fmt: skip
     tried = split_files.read_tried(root / name, strategy, key) if resume else None
     elsewhere = shipping.record_maker(ctx, panel, assumptions) if tried is None else None
     support = Support(splits=known, tried=tried, elsewhere=elsewhere)
@@ -221,7 +222,9 @@ def _forget_later(folder: Path, last_number: int) -> None:
         (split_files.folder_of(folder.parent, folder.name, last_number) / name).unlink(missing_ok=True)
 
 
-def _write_summary(ctx: Context, panel: Panel, record: WalkForward, evidence: report.Evidence, folder: Path) -> None:
+def _write_summary(
+    ctx: Context, panel: Panel, record: WalkForward, evidence: report.Evidence, found: judgement.Statistics
+) -> None:
     next_params = asdict(record.next_split.params)
     summary = {
         "strategy": record.strategy,
@@ -232,6 +235,8 @@ def _write_summary(ctx: Context, panel: Panel, record: WalkForward, evidence: re
         "why": record.next_split.why,
         "curve": asdict(evidence.curve),
         "trades": asdict(evidence.trades),
+        "statistics": asdict(found),
         "banners": list(panel.banners),
     }
+    folder = ctx.paths.walk_forward / record.strategy
     ctx.artifacts.write(folder / SUMMARY, canonical_json(jsonable(summary)).encode())

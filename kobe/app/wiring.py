@@ -24,6 +24,7 @@ from kobe.infra.kill_switch import FileKillSwitch
 from kobe.infra.records.artifacts import FileArtifacts
 from kobe.infra.records.audit import AuditChain
 from kobe.infra.records.ledger import SqlLedger
+from kobe.infra.records.signing import FileSigner
 from kobe.learning.experiments import Experiments
 from kobe.learning.registry import ModelRegistry
 
@@ -74,7 +75,7 @@ def build(
     return Context(
         paths=paths, settings=settings, origins=origins, clock=now, calendar=calendar, store=store, panel=panel,
         artifacts=artifacts, ledger=ledger, audit=AuditChain(paths.audit, host, run_id),
-        models=ModelRegistry(paths.state / "models", ledger, artifacts),
+        models=ModelRegistry(paths.state / "models", ledger, artifacts, FileSigner(paths.state / "keys")),
         experiments=Experiments(paths.state / "experiments", ledger, artifacts),
         kill_switch=FileKillSwitch(paths.state / "KILL_SWITCH"), broker=broker, quotes=broker,
         compute=compute_of(settings, paths), run_id=run_id, progress=progress,

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kobe.backtest import paths
-from kobe.backtest.metrics import wilson_interval
 from kobe.backtest.tail import TAIL, Tail, tail_of
 from kobe.core.errors import DataError
+from kobe.core.intervals import wilson_interval
 from kobe.core.panel import Floats, Ints
 
 Statistic = Callable[[Floats], float]

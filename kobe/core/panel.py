@@ -174,6 +174,18 @@ class Panel:
             hasher.update(np.ascontiguousarray(self.dividend).data)
         return hasher.hexdigest()
 
+    def digests_by_symbol(self) -> dict[str, str]:
+        """Return, per symbol, a digest of its bars as far as this panel holds them."""
+        names = ("session", *BAR_COLUMNS, "raw_factor", "tradable", *(("dividend",) if self.pays else ()))
+        columns = [getattr(self, name) for name in names]
+        found = {}
+        for symbol, (first, end) in zip(self.symbols, pairwise(self.offsets.tolist()), strict=True):
+            hasher = hashlib.blake2b(digest_size=8)
+            for column in columns:
+                hasher.update(column[first:end].data)
+            found[symbol] = hasher.hexdigest()
+        return found
+
     def digests_by_session(self) -> dict[int, str]:
         """Return, per session with bars, a digest of all bars up to and including it.
 

@@ -18,7 +18,7 @@ from kobe.core.types import Fill, OrderRequest, OrderStatus
 
 __all__ = [
     "Account", "Artifacts", "AuditLog", "BarSource", "Broker", "BrokerOrder", "Clock", "Compute", "Event", "KillSwitch",
-    "Ledger", "Quote", "QuoteSource", "Shared",
+    "Ledger", "Quote", "QuoteSource", "Shared", "Signer",
 ]  # fmt: skip
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -111,6 +111,18 @@ class Artifacts(Protocol):
 
     def sweep(self, folder: Path) -> list[Path]:
         """Remove what killed writers left below a folder, and return it."""
+        ...
+
+
+class Signer(Protocol):
+    """A key of this home: what it signed, nobody else can have changed."""
+
+    def sign(self, content: bytes) -> str:
+        """Return the signature of some bytes in hex."""
+        ...
+
+    def verify(self, content: bytes, signature: str) -> bool:
+        """Say whether these bytes were signed with this home's key."""
         ...
 
 

@@ -1,11 +1,12 @@
 """Order candidates and fill the Top-3 by the soft quota (DOMAIN D1, D21)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from kobe.core.types import Candidate
 
 QUOTA: dict[str, int] = {"turtle_soup": 2, "ibs_rsi": 1}
+Clash = Callable[[Candidate, Sequence[Candidate]], tuple[str, str] | None]
 
 
 def order_key(candidate: Candidate) -> tuple[float, float, float, str, str]:
@@ -22,18 +23,19 @@ def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [replace(c, rank=k + 1) for k, c in enumerate(best.values())]
 
 
-def top(candidates: Sequence[Candidate], count: int, *, fill: bool) -> list[Candidate]:
+def top(candidates: Sequence[Candidate], count: int, *, fill: bool, clash: Clash | None = None) -> list[Candidate]:
     """Return the picks: each strategy's quota in order, then, with `fill`, the best of the rest.
 
-    With a count other than three the quota is scaled and rounded down; the rest is filled.
+    With a count other than three the quota is scaled and rounded down; the rest is filled. A candidate that clashes
+    with the picks made before it is passed over, and the next one has its chance.
     """
     room = {name: share * count // sum(QUOTA.values()) for name, share in QUOTA.items()}
-    picked = []
+    picked: list[Candidate] = []
     for c in candidates:
-        if room.get(c.signal.strategy, 0) > 0:
+        if room.get(c.signal.strategy, 0) > 0 and (clash is None or clash(c, picked) is None):
             room[c.signal.strategy] -= 1
             picked.append(c)
-    if fill:
-        rest = [c for c in candidates if c not in picked]
-        picked += rest[: count - len(picked)]
-    return sorted(picked[:count], key=lambda c: c.rank)
+    for c in candidates if fill else ():
+        if len(picked) < count and c not in picked and (clash is None or clash(c, picked) is None):
+            picked.append(c)
+    return sorted(picked, key=lambda c: c.rank)

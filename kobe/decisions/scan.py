@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -14,9 +14,11 @@ from kobe.core.errors import StaleDataError
 from kobe.core.panel import Panel
 from kobe.core.types import Candidate, Signal
 from kobe.core.units import to_decimal
-from kobe.decisions import rank
+from kobe.decisions import funnel, rank
+from kobe.decisions.spread import Spread
 from kobe.execution.rounding import buy_limit
 from kobe.features.table import FeatureTable
+from kobe.learning.blend import blended
 from kobe.learning.dataset import FEATURE_COLUMNS, feature_matrix
 from kobe.learning.model import MetaModel
 from kobe.risk.facts import Limits
@@ -24,8 +26,35 @@ from kobe.risk.sizing import size_at
 from kobe.strategies import STRATEGIES
 from kobe.strategies.spec import BaseParams
 
-UNAFFORDABLE, NO_PROBABILITY = "unaffordable_at_order_cap", "no_model"
+UNAFFORDABLE, NO_PROBABILITY, STAND_DOWN = "unaffordable_at_order_cap", "no_model", "stand_down"
 HeldBack = Callable[[Panel, npt.NDArray[np.int64]], list[str | None]]
+WATCHED = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """How picks are chosen from candidates, and what is known besides bars.
+
+    Attributes:
+        count: how many picks.
+        ensure_top: fill the picks from the other strategy when one is short; never lowers the gate.
+        held_back: gives, for signal rows, why an entry is refused although the signal stands, or None; asked of the
+            cut panel.
+        stood_down: strategies that may not open anything.
+        max_correlation, sectors, max_per_sector: see `Spread`.
+        tones: symbol -> mean tone of the headlines known right before the close; missing: none.
+        sentiment_weight: their pull on the log-odds (D20).
+    """
+
+    count: int = 3
+    ensure_top: bool = True
+    held_back: HeldBack | None = None
+    stood_down: frozenset[str] = frozenset()
+    max_correlation: float = 1.0
+    sectors: Mapping[str, str] = field(default_factory=dict)
+    max_per_sector: int = 0
+    tones: Mapping[str, float] = field(default_factory=dict)
+    sentiment_weight: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +69,9 @@ class Scan:
         picks: the Top-N.
         trade_of_day: the pick to act on, or None.
         reason: why it was chosen, or why there is none.
-        funnel: symbol counts by what became of them; they sum to the universe.
+        fates: what became of each symbol, by code of `funnel.FATES`.
+        saw: signal id -> the rules of its strategy as they stood, for every pick.
+        watch: near misses, nearest first.
         model_id: the champion as of the session, or None.
         data_digest: digest of the bars up to the session and nothing later.
     """
@@ -52,37 +83,21 @@ class Scan:
     picks: tuple[Candidate, ...]
     trade_of_day: Candidate | None
     reason: str
-    funnel: dict[str, int]
+    fates: dict[str, str]
+    saw: dict[str, list[dict[str, Any]]]
+    watch: tuple[dict[str, Any], ...]
     model_id: str | None
     data_digest: str
     banners: tuple[str, ...]
 
+    @property
+    def funnel(self) -> dict[str, int]:
+        """How many symbols met each fate; they sum to the universe."""
+        return funnel.counts(self.fates)
 
-def run(
-    panel: Panel,
-    session: date,
-    *,
-    model: tuple[str, MetaModel] | None,
-    params: Mapping[str, BaseParams],
-    limits: Limits,
-    count: int = 3,
-    ensure_top: bool = True,
-    market_symbol: str = "SPY",
-    held_back: HeldBack | None = None,
-) -> Scan:
-    """Scan a session; bars after it are cut off before anything is computed.
 
-    Args:
-        panel: any history that reaches the session.
-        session: the signal date.
-        model: id and champion as of the session; None leaves every probability unknown, and nothing is traded.
-        params: strategy id -> parameters.
-        limits: for affordability at the order cap.
-        count: how many picks.
-        ensure_top: fill the picks from the other strategy when one is short; never lowers the gate.
-        market_symbol: whose bars describe the market.
-        held_back: gives, for signal rows, why an entry is refused although the signal stands, or None; asked of the
-            cut panel.
+def cut(panel: Panel, session: date) -> tuple[Panel, int]:
+    """Return the panel without anything later than a session, and the session's number.
 
     Raises:
         StaleDataError: the store's last bar is older than the session.
@@ -97,25 +112,88 @@ def run(
             expected=session,
             next_command="kobe data import FILE",
         )
+    return past, number
+
+
+def run(
+    panel: Panel, session: date, *, model: tuple[str, MetaModel] | None, params: Mapping[str, BaseParams],
+    limits: Limits, choice: Choice = Choice(), market_symbol: str = "SPY",
+) -> Scan:  # fmt: skip
+    """Scan a session; bars after it are cut off before anything is computed.
+
+    Args:
+        panel: any history that reaches the session.
+        session: the signal date.
+        model: id and champion as of the session; None leaves every probability unknown, and nothing is traded.
+        params: strategy id -> parameters.
+        limits: for affordability at the order cap.
+        choice: how picks are chosen.
+        market_symbol: whose bars describe the market.
+
+    Raises:
+        StaleDataError: the store's last bar is older than the session.
+    """
+    past, number = cut(panel, session)
     features = FeatureTable(past, market_symbol)
     candidates = [c for name in params for c in _candidates(past, features, number, name, params[name], model, limits)]
-    if held_back is not None:
-        candidates = _without(past, number, candidates, held_back)
+    candidates = _with_tone(_without(past, number, candidates, choice), choice, model)
     order = rank.ranked(candidates)
-    picks = rank.top(order, count, fill=ensure_top)
+    spread = Spread(past, choice.max_correlation, choice.sectors, choice.max_per_sector)
+    picks = rank.top(order, choice.count, fill=choice.ensure_top, clash=spread.clash)
     chosen, reason = trade_of_day(picks, candidates, has_model=model is not None)
+    told = _told(order, picks, chosen, spread)
     return Scan(
         session=session, valid_session=panel.calendar.next(session), candidates=tuple(candidates), ranked=tuple(order),
-        picks=tuple(picks), trade_of_day=chosen, reason=reason, funnel=_funnel(past, number, candidates),
+        picks=tuple(picks), trade_of_day=chosen, reason=reason,
+        fates=funnel.fates(past, features, number, params, candidates, told),
+        saw=funnel.seen(past, features, number, params, picks),
+        watch=tuple(funnel.near_misses(past, features, number, params, WATCHED)),
         model_id=model[0] if model else None, data_digest=past.digest, banners=past.banners,
     )  # fmt: skip
 
 
-def _without(past: Panel, number: int, candidates: list[Candidate], held_back: HeldBack) -> list[Candidate]:
+def _told(
+    order: Sequence[Candidate], picks: Sequence[Candidate], chosen: Candidate | None, spread: Spread
+) -> dict[str, str]:
+    """Return the fate of every symbol that came as far as the ranking."""
+    names = {c.signal.symbol for c in picks}
+    told = {}
+    for c in order:
+        symbol = c.signal.symbol
+        if chosen is not None and symbol == chosen.signal.symbol:
+            told[symbol] = funnel.TRADE
+        elif symbol in names:
+            told[symbol] = funnel.PICK
+        else:
+            clash = spread.clash(c, [p for p in picks if p.rank < c.rank])
+            told[symbol] = clash[0] if clash else funnel.OUTRANKED
+    return told
+
+
+def _without(past: Panel, number: int, candidates: list[Candidate], choice: Choice) -> list[Candidate]:
     """Mark the candidates whose entry is refused; a code given earlier stays."""
+    marked = [
+        replace(c, rejection=c.rejection or (STAND_DOWN if c.signal.strategy in choice.stood_down else None))
+        for c in candidates
+    ]
+    if choice.held_back is None:
+        return marked
     rows = {past.symbols[past.symbol_of_row[row]]: row for row in past.rows_at(number)}
-    why = held_back(past, np.array([rows[c.signal.symbol] for c in candidates], dtype=np.int64))
-    return [replace(c, rejection=c.rejection or code) for c, code in zip(candidates, why, strict=True)]
+    why = choice.held_back(past, np.array([rows[c.signal.symbol] for c in marked], dtype=np.int64))
+    return [replace(c, rejection=c.rejection or code) for c, code in zip(marked, why, strict=True)]
+
+
+def _with_tone(candidates: list[Candidate], choice: Choice, model: tuple[str, MetaModel] | None) -> list[Candidate]:
+    """Let the headlines pull on the probabilities, as far as their weight goes."""
+    if choice.sentiment_weight == 0.0 or model is None:
+        return candidates
+    found = []
+    for c in candidates:
+        if c.probability is not None:
+            p = blended(c.probability, choice.tones.get(c.signal.symbol, 0.0), choice.sentiment_weight)
+            c = replace(c, probability=p, expected_r=model[1].expected_r(c.signal.strategy, p))  # noqa: PLW2901
+        found.append(c)
+    return found
 
 
 def _candidates(
@@ -185,20 +263,3 @@ def trade_of_day(
         return None, f"below_gate: best probability {best.probability or 0:.3f}, gate {best.gate:.3f}"
     best = min(passing, key=rank.order_key)
     return best, f"probability {best.probability:.3f} at or above the gate {best.gate:.3f}"
-
-
-def _funnel(panel: Panel, number: int, candidates: list[Candidate]) -> dict[str, int]:
-    by_symbol: dict[str, list[Candidate]] = {}
-    for c in candidates:
-        by_symbol.setdefault(c.signal.symbol, []).append(c)
-    fates = [
-        "candidate" if any(c.rejection is None for c in mine) else str(mine[0].rejection) for mine in by_symbol.values()
-    ]
-    here = panel.session == number
-    traded, barred = int(here.sum()), int((here & ~panel.tradable).sum())
-    counts = Counter(fates)
-    counts["no_bar"] = len(panel.symbols) - traded
-    counts["no_signal"] = traded - barred - len(by_symbol)
-    if barred:
-        counts["not_tradable"] = barred
-    return dict(sorted(counts.items()))

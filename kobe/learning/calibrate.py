@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kobe.backtest.metrics import wilson_interval
+from kobe.core.intervals import wilson_interval
 from kobe.core.panel import Floats
 
 CLIP = 1e-12
@@ -70,8 +70,8 @@ def expected_calibration_error(p: Floats, y: Floats, edges: Floats) -> float:
     return sum(b.n * abs(b.mean_p - b.frac_pos) for b in reliability(p, y, edges)) / len(p)
 
 
-def ece_null(p: Floats, edges: Floats, *, seed: int, samples: int = 400) -> float:
-    """95% quantile of the ECE that a perfect forecaster with these probabilities would show."""
+def ece_draws(p: Floats, edges: Floats, *, seed: int, samples: int = 400) -> Floats:
+    """Return simulated ECEs of a perfect forecaster with these probabilities, float64[samples]."""
     rng = np.random.default_rng(seed)
     which = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, len(edges) - 2)
     sums = np.bincount(which, weights=p, minlength=len(edges) - 1)
@@ -79,4 +79,9 @@ def ece_null(p: Floats, edges: Floats, *, seed: int, samples: int = 400) -> floa
     for _ in range(samples):
         wins = np.bincount(which, weights=rng.random(len(p)) < p, minlength=len(edges) - 1)
         drawn.append(float(np.abs(sums - wins).sum()) / len(p))
-    return float(np.quantile(drawn, 0.95))
+    return np.array(drawn)
+
+
+def ece_null(p: Floats, edges: Floats, *, seed: int, samples: int = 400) -> float:
+    """95% quantile of the ECE that a perfect forecaster with these probabilities would show."""
+    return float(np.quantile(ece_draws(p, edges, seed=seed, samples=samples), 0.95))

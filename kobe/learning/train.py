@@ -17,7 +17,7 @@ import polars as pl
 from kobe.backtest.montecarlo import clustered_interval
 from kobe.core.errors import ModelError
 from kobe.core.panel import Floats
-from kobe.learning import calibrate
+from kobe.learning import calibrate, scorecard
 from kobe.learning.dataset import FEATURE_COLUMNS
 from kobe.learning.model import BASE_RATE, LOGISTIC, Logistic, MetaModel, StrategyRecord
 
@@ -237,7 +237,10 @@ def _prove_equal(candidate: MetaModel, pipeline: Any, x: Floats, sigmoid: tuple[
 def _holdout(frame: pl.DataFrame, x: Floats, cut: Blocks, candidate: MetaModel, null: MetaModel) -> pl.DataFrame:
     rows = frame.filter(pl.Series(cut.holdout))
     names = rows.get_column("strategy").to_list()
-    facts = rows.select("signal_date", "session", "exit_session", "symbol", "strategy", "y", "r_net", "taken")
+    facts = rows.select(
+        "signal_date", "session", "exit_session", "symbol", "strategy", "y", "r_net", "r_gross", "taken",
+        *FEATURE_COLUMNS,
+    )  # fmt: skip
     return facts.with_columns(
         pl.Series("p", candidate.probability(x[cut.holdout], names)),
         pl.Series("p_base", null.probability(x[cut.holdout], names)),
@@ -265,7 +268,9 @@ def _report(holdout: pl.DataFrame, single: tuple[str, Floats], *, seed: int) -> 
         "log_loss_base": calibrate.log_loss(base, y),
         "ece": calibrate.expected_calibration_error(p, y, edges),
         "ece_null_95": calibrate.ece_null(p, edges, seed=seed),
+        "decomposition": scorecard.decomposition(p, y, edges),
         "reliability": [asdict(b) for b in calibrate.reliability(p, y, edges)],
+        "coverage": scorecard.coverage_curve(p, y, holdout.get_column("r_net").to_numpy()),
     }
 
 

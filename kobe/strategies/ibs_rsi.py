@@ -13,6 +13,7 @@ from kobe.core.panel import Floats, Ints, Panel
 from kobe.core.signal_table import SignalTable
 from kobe.features import kernels
 from kobe.features.table import FeatureTable
+from kobe.strategies.conditions import Condition, condition, shared_conditions
 from kobe.strategies.spec import (
     LONG_EXIT,
     SHORT_EXIT,
@@ -102,6 +103,19 @@ def signals(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> Signa
     return build_table(NAME, features, params, setups, _exit_mask(panel, features, params))
 
 
+def conditions(panel: Panel, features: FeatureTable, params: IbsRsiParams, rows: Ints) -> list[Condition]:
+    """Return the rules of a long setup at some rows, shared ones first."""
+    low, high = panel.low[rows], panel.high[rows]
+    rsi = features.column("rsi", params.rsi_bars)[rows]
+    return [
+        *shared_conditions(panel, features, params, rows),
+        condition("close_not_weak", "IBS", features.column("ibs")[rows], "<=", params.ibs_max, scale=1.0,
+                  noise=THRESHOLD_NOISE, close_for=low + params.ibs_max * (high - low)),
+        condition("not_washed_out", f"RSI({params.rsi_bars})", rsi, "<=", params.rsi_max, scale=100.0,
+                  noise=THRESHOLD_NOISE),
+    ]  # fmt: skip
+
+
 SPEC = Strategy(
     name=NAME,
     summary="buys a close near the low of its bar with a washed-out RSI(2), above the 200-day average",
@@ -112,4 +126,5 @@ SPEC = Strategy(
         "exit_rule": ("rsi", "sma5", "ibs"),
     },
     signals=signals,
+    conditions=conditions,
 )

@@ -58,6 +58,8 @@ class Strategy:
         defaults: the literature's parameters.
         grid: parameter name -> values tried in train windows only; its size counts as trials.
         signals: the one implementation, vectorised over the panel and causal at every row.
+        conditions: the rules of a long setup one by one at some rows, to say why there is none (`conditions.py`);
+            None where a strategy cannot tell.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Strategy:
     defaults: BaseParams
     grid: Mapping[str, tuple[Any, ...]]
     signals: Callable[[Panel, FeatureTable, Any], SignalTable]
+    conditions: Callable[[Panel, FeatureTable, Any, npt.NDArray[np.int64]], list[Any]] | None = None
 
     def params(self, changes: Mapping[str, Any]) -> BaseParams:
         """Return the defaults with some values changed.

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from kobe.core.panel import Floats, Panel
 from kobe.core.signal_table import SignalTable
 from kobe.features.table import FeatureTable
+from kobe.strategies.conditions import Condition, condition, shared_conditions
 from kobe.strategies.spec import THRESHOLD_NOISE, BaseParams, Setup, Strategy, build_table, in_trend
 
 NAME = "turtle_soup"
@@ -83,10 +84,33 @@ def signals(panel: Panel, features: FeatureTable, params: TurtleSoupParams) -> S
     return build_table(NAME, features, params, setups, no_signal_exit, target_r=params.target_r)
 
 
+def conditions(
+    panel: Panel, features: FeatureTable, params: TurtleSoupParams, rows: npt.NDArray[np.int64]
+) -> list[Condition]:
+    """Return the rules of a long setup at some rows, shared ones first."""
+    level = features.column("prior_low", params.lookback_bars)[rows]
+    age = features.column("prior_low_age", params.lookback_bars)[rows]
+    atr = features.column("atr", params.atr_bars)[np.maximum(rows - 1, 0)]
+    low, close = panel.low[rows], panel.close[rows]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        depth = (level - low) / atr
+    return [
+        *shared_conditions(panel, features, params, rows),
+        condition("no_sweep", f"prior low of {params.lookback_bars} bars above today's low, $", level - low, ">", 0.0),
+        condition("sweep_too_shallow", "depth of the sweep, ATR", depth, ">=", params.min_depth_atr, scale=2.0,
+                  noise=THRESHOLD_NOISE),
+        condition("sweep_too_deep", "depth of the sweep, ATR", depth, "<=", params.max_depth_atr, scale=2.0,
+                  noise=THRESHOLD_NOISE),
+        condition("low_too_young", "age of the prior low, bars", age, ">=", params.min_age_bars, scale=10.0),
+        condition("no_recovery", "close above the prior low, $", close, ">", level, scale=np.inf, close_for=level),
+    ]  # fmt: skip
+
+
 SPEC = Strategy(
     name=NAME,
     summary="buys a sweep of a low at least four bars old that closes back above it, above the 200-day average",
     defaults=TurtleSoupParams(),
     grid={"target_r": (0.5, 1.0, 1.5, 2.0), "stop_mode": ("atr", "sweep")},
     signals=signals,
+    conditions=conditions,
 )

@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from kobe.app import import_bars, wiring
+from kobe.app.promote import run_promote
 from kobe.app.scan import ScanRequest, run_scan
-from kobe.app.train_meta import run_promote, run_train_meta
+from kobe.app.train_meta import run_train_meta
 from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
 from kobe.data.manifest import Provenance
 from kobe.data.providers.files import read_bars

@@ -65,7 +65,7 @@ def test_a_holiday_is_nothing_to_do(home):
 def test_a_scan_speaks_json_and_its_files_say_the_same(home):
     done = kobe(home, "scan", "--session", "2024-12-20", "--json")
     told = json.loads(done.stdout)
-    assert told["schema"] == "kobe.scan/1"
+    assert told["schema"] == "kobe.scan/2"
     assert any("SYNTHETIC" in b for b in told["banners"])
     written = (home / "reports" / "2024-12-20" / "daily_picks.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in written] == told["picks"]

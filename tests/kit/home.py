@@ -5,7 +5,8 @@ from datetime import date
 from pathlib import Path
 
 from kobe.app import import_bars, wiring
-from kobe.app.train_meta import run_promote, run_train_meta
+from kobe.app.promote import run_promote
+from kobe.app.train_meta import run_train_meta
 from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward
 from kobe.core.clock import NEW_YORK, SteppingClock
 from kobe.data.manifest import Provenance
@@ -17,6 +18,10 @@ SPEC = SyntheticSpec(symbols=100, years=4, last_session=LAST, reversal=2.5)
 
 def make_home(folder: Path, sessions: int = 15):
     """Import the market, walk forward up to `sessions` before its end, train and promote; return the first session."""
+    # A week's learning takes seconds: the one test that wants it turns it on.
+    settings = folder / "config" / "kobe.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[meta]\nweekly = false\n", encoding="utf-8")
     ctx = wiring.build(folder)
     bars = synthetic_market(SPEC, ctx.calendar)
     import_bars.keep(ctx, bars, Provenance(source="synthetic"), "synthetic", replace=True)

@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from kobe import __version__
-from kobe.interfaces.cli import data, experiments, ops, reference, research, trade, universe
+from kobe.interfaces.cli import (
+    data,
+    drift,
+    experiments,
+    models,
+    ops,
+    pick,
+    reference,
+    research,
+    screen,
+    trade,
+    universe,
+)
 from kobe.interfaces.cli.shell import OPTIONS
 
 app = typer.Typer(
@@ -49,9 +61,13 @@ app.add_typer(universe.app, name="universe")
 app.add_typer(reference.earnings_app, name="earnings")
 app.add_typer(reference.news_app, name="news")
 app.add_typer(experiments.app, name="experiments")
+app.add_typer(screen.app, name="research")
 research.register(app)
+models.register(app)
+pick.register(app)
 trade.register(app)
 ops.register(app)
+drift.register(app)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Evidence, models and the scan."""
+"""Evidence: backtests, walk-forward, search, simulation, and the proofs about them."""
 
 from datetime import date
 from pathlib import Path
@@ -9,10 +9,8 @@ import typer
 from kobe.interfaces.cli.shell import (
     AsOf,
     Backend,
-    DryRun,
     Json,
     Scheduler,
-    Session,
     Workers,
     execute,
     key_values,
@@ -158,53 +156,6 @@ def stress(
     execute(use_case, json=json, as_of=as_of)
 
 
-def train_meta(json: Json = False) -> None:
-    """Train the calibrated meta-model on the walk-forward's out-of-sample trades; it may find no skill, and says so.
-
-    Example: kobe train-meta
-    """
-
-    def use_case(ctx: "Context") -> "Document":
-        from kobe.app.train_meta import run_train_meta
-
-        return run_train_meta(ctx)
-
-    execute(use_case, json=json)
-
-
-def promote(dry_run: DryRun = False, json: Json = False) -> None:
-    """Judge the newest candidate against the champion; nothing to promote is a success that says why.
-
-    Example: kobe promote --dry-run
-    """
-
-    def use_case(ctx: "Context") -> "Document":
-        from kobe.app.train_meta import run_promote
-
-        return run_promote(ctx, dry_run=dry_run)
-
-    execute(use_case, json=json)
-
-
-def scan(
-    session: Session = None,
-    top: Annotated[int | None, typer.Option(min=1, max=50, help="How many picks.")] = None,
-    dry_run: DryRun = False,
-    json: Json = False,
-) -> None:
-    """Rank the signals of a session's close and name the trade of the day, or say why there is none.
-
-    Example: kobe scan --session 2020-03-05 --json
-    """
-
-    def use_case(ctx: "Context") -> "Document":
-        from kobe.app.scan import ScanRequest, run_scan
-
-        return run_scan(ctx, ScanRequest(session=session, top=top, dry_run=dry_run))
-
-    execute(use_case, json=json)
-
-
 def leakcheck(
     mutants: Annotated[bool, typer.Option("--mutants", help="Plant every known leak and see it caught.")] = False,
     plant: Annotated[str | None, typer.Option(help="Put this one leak in and see the alarm it raises.")] = None,
@@ -257,8 +208,5 @@ def register(app: typer.Typer) -> None:
     app.command()(montecarlo)
     app.command()(optimize)
     app.command()(stress)
-    app.command("train-meta")(train_meta)
-    app.command()(promote)
-    app.command()(scan)
     app.command()(leakcheck)
     app.command("verify-claims")(verify_claims)

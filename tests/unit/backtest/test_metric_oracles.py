@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from kobe.backtest import metrics
+from kobe.core.intervals import wilson_interval
 
 R = np.array([0.01, -0.02, 0.03, -0.01, 0.02, 0, -0.015, 0.012, 0.004, -0.006])
 
@@ -17,7 +18,7 @@ R = np.array([0.01, -0.02, 0.03, -0.01, 0.02, 0, -0.015, 0.012, 0.004, -0.006])
 def test_wilson_s_interval_equals_scipy_s(n, data):
     wins = data.draw(st.integers(0, n))
     theirs = binomtest(wins, n).proportion_ci(confidence_level=0.95, method="wilson")
-    assert metrics.wilson_interval(wins, n) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+    assert wilson_interval(wins, n) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
 
 
 def test_the_clustered_t_statistic_of_four_trades_on_three_dates_by_hand():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kobe.backtest import metrics
+from kobe.core.intervals import wilson_interval
 
 R = np.array([0.01, -0.02, 0.03, -0.01, 0.02, 0, -0.015, 0.012, 0.004, -0.006])
 PNL = np.array([120, -80, 45, 60, -100, 30, -20, 75, -55, 0], dtype=float)
@@ -51,11 +52,11 @@ def test_what_is_undefined_is_nan_and_neither_zero_nor_infinite():
     assert math.isnan(metrics.win_rate(np.zeros(0)))
     assert math.isnan(metrics.cagr(np.zeros(0)))
     assert metrics.cagr(np.array([-1.0])) == -1.0
-    assert math.isnan(metrics.wilson_interval(0, 0)[0])
+    assert math.isnan(wilson_interval(0, 0)[0])
 
 
 def test_wilson_s_interval_of_eighteen_in_thirty_is_the_printed_one():
-    low, high = metrics.wilson_interval(18, 30)
+    low, high = wilson_interval(18, 30)
     assert (round(low, 2), round(high, 2)) == (0.42, 0.75)
 
 

@@ -12,6 +12,7 @@ from kobe.core.errors import IntegrityError, ModelError
 from kobe.infra.clock import SystemClock
 from kobe.infra.records.artifacts import FileArtifacts
 from kobe.infra.records.ledger import SqlLedger
+from kobe.infra.records.signing import FileSigner
 from kobe.learning import promote, train
 from kobe.learning.dataset import FEATURE_COLUMNS
 from kobe.learning.model import MetaModel, StrategyRecord, from_json, to_json
@@ -32,14 +33,19 @@ def world(seed: int, skill: float, n: int = 2400, win: float = 0.0) -> pl.DataFr
             "signal_date": [date(2015, 1, 1) + timedelta(days=int(s)) for s in session],
             "session": session, "exit_session": session + rng.integers(1, 6, n).astype(np.int32),
             "symbol": [f"S{k}" for k in range(n)], "strategy": rng.choice(["ibs_rsi", "turtle_soup"], n),
-            "y": y, "r_net": np.where(y == 1, size, -size), "taken": True, "weight": 1.0, **x,
+            "y": y, "r_net": np.where(y == 1, size, -size), "r_gross": np.where(y == 1, size, -size) + 0.02,
+            "taken": True, "weight": 1.0, **x,
         }
     )  # fmt: skip
 
 
-def judged(trained: train.Trained) -> list[promote.Line]:
+SEARCH = promote.Search(trials=45, trial_sharpe_sd=0.3, pbo=0.1)
+
+
+def judged(trained: train.Trained, search: promote.Search = SEARCH) -> list[promote.Line]:
     holdout = trained.holdout.with_columns(p_champion=pl.col("p_base"))
-    return promote.judge(holdout, trained.candidate, trained.report, seed=1)
+    champion = train.base_rate_model(holdout, {})
+    return promote.judge(holdout, trained.candidate, champion, trained.report, search, seed=1)
 
 
 def test_planted_skill_is_found_calibrated_and_promoted():
@@ -106,7 +112,7 @@ def test_the_gate_knows_the_break_even(win, loss, gate):
 
 def test_a_model_speaks_only_from_its_evidence_on_and_a_changed_card_is_refused(tmp_path):
     ledger = SqlLedger(tmp_path / "kobe.db", SystemClock())
-    registry = ModelRegistry(tmp_path / "models", ledger, FileArtifacts())
+    registry = ModelRegistry(tmp_path / "models", ledger, FileArtifacts(), FileSigner(tmp_path / "keys"))
     record = {"ibs_rsi": StrategyRecord(trades=10, wins=6, average_win_r=1, average_loss_r=1)}
     model = MetaModel(kind="base_rate", records=record, strategy_params={}, logistic=None)
     ids = [registry.add(model, {"knowable_from": day, "why": day}, None) for day in ("2019-06-03", "2020-06-01")]

@@ -1,0 +1,203 @@
+"""One decision and everything it was made from: gathered, made, written, and made again from what was written.
+
+`Inputs` holds all that is not bars, model card or code; those three are named by their digests. The scan, the order
+and the replay all decide through `decide`.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from kobe.app import news, split_files, standing
+from kobe.app.context import Context
+from kobe.app.entry_filter import entry_filter
+from kobe.app.settings import EarningsSettings, ScanSettings
+from kobe.core.errors import IntegrityError, MissingDataError
+from kobe.core.ids import canonical_json
+from kobe.core.panel import Panel
+from kobe.core.ports import Artifacts
+from kobe.decisions import picks, scan
+from kobe.decisions.scan import Choice, Scan
+from kobe.learning.drift_states import Level
+from kobe.learning.model import MetaModel
+from kobe.reports.document import jsonable
+from kobe.risk.facts import Limits
+from kobe.strategies import STRATEGIES
+from kobe.strategies.spec import BaseParams
+
+PICKS, TRADE, RECORD = "daily_picks", "trade_of_day", "decision.json"
+RECORD_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a decision rests on besides bars, model and code; JSON-ready, and the same values give the same decision.
+
+    Attributes:
+        session: the signal date.
+        model_id: the champion as of the session, or None.
+        shadow_id: the model heard beside it, or None.
+        params: strategy -> every parameter.
+        limits: the bounds of an order, money as text.
+        scan: the section `scan` of the settings, `top` as asked.
+        earnings: the section `earnings` of the settings.
+        market_symbol: whose bars describe the market.
+        drift: strategy -> level on record for the session.
+        tones: symbol -> mean tone of its headlines, where they have a weight.
+        sectors: symbol -> sector, where picks are limited by it.
+    """
+
+    session: str
+    model_id: str | None
+    shadow_id: str | None
+    params: dict[str, dict[str, Any]]
+    limits: dict[str, Any]
+    scan: dict[str, Any]
+    earnings: dict[str, Any]
+    market_symbol: str
+    drift: dict[str, str]
+    tones: dict[str, float]
+    sectors: dict[str, str]
+
+
+def gather(ctx: Context, session: date, top: int | None = None) -> Inputs:
+    """Collect what a decision about a session rests on, as of now."""
+    model_id = ctx.models.champion(session)
+    model = None if model_id is None else ctx.models.load(model_id)[0]
+    chosen = ctx.settings.scan.model_copy(update={"top": top or ctx.settings.scan.top})
+    weighted = chosen.sentiment_weight > 0
+    tones = news.tone_at(ctx, ctx.panel().symbols, session) if weighted else {}
+    return Inputs(
+        session=session.isoformat(), model_id=model_id, shadow_id=ctx.models.shadow_at(session),
+        params={name: jsonable(asdict(p)) for name, p in scan_params(ctx, model).items()},
+        limits={k: str(v) if isinstance(v, Decimal) else v for k, v in asdict(ctx.limits).items()},
+        scan=chosen.model_dump(mode="json"), earnings=ctx.settings.earnings.model_dump(mode="json"),
+        market_symbol=ctx.settings.market.symbol, drift=standing.states_at(ctx, session),
+        tones={symbol: tone for symbol, (tone, _) in tones.items()}, sectors=_sectors(ctx, chosen),
+    )  # fmt: skip
+
+
+def champion(ctx: Context, session: date) -> tuple[str, MetaModel] | None:
+    """Return the model that may speak about a session: promoted on evidence up to it and none later."""
+    model_id = ctx.models.champion(session)
+    return None if model_id is None else (model_id, ctx.models.load(model_id)[0])
+
+
+def scan_params(ctx: Context, model: MetaModel | None) -> dict[str, BaseParams]:
+    """Return the parameters of the champion's last walk-forward, or the configured ones without a model."""
+    configured = ctx.strategy_params()
+    if model is None:
+        return configured
+    chosen = model.strategy_params
+    return {name: STRATEGIES[name].params(chosen.get(name, {})) if name in chosen else configured[name]
+            for name in configured}  # fmt: skip
+
+
+def _sectors(ctx: Context, chosen: ScanSettings) -> dict[str, str]:
+    """Read the sectors where they matter.
+
+    Raises:
+        MissingDataError: the file of the settings is not there, or has no such columns.
+    """
+    if not chosen.max_per_sector:
+        return {}
+    import csv
+
+    path = ctx.paths.home / chosen.sectors_file
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row["symbol"].strip().upper(): row["sector"].strip() for row in csv.DictReader(file)}
+    except (OSError, KeyError, AttributeError) as error:
+        raise MissingDataError(
+            "scan.max_per_sector needs the sectors", seen=f"{path}: {error}", expected="a CSV with symbol,sector",
+            next_command="kobe config show",
+        ) from error  # fmt: skip
+
+
+def decide(ctx: Context, inputs: Inputs) -> Scan:
+    """Scan the session of some inputs; bars after it are cut off first."""
+    model = None if inputs.model_id is None else (inputs.model_id, ctx.models.load(inputs.model_id)[0])
+    chosen = ScanSettings.model_validate(inputs.scan)
+    settings = ctx.settings.model_copy(
+        update={"scan": chosen, "earnings": EarningsSettings.model_validate(inputs.earnings)}
+    )
+    held_back = entry_filter(settings, ctx.reference)
+    choice = Choice(
+        count=chosen.top, ensure_top=chosen.ensure_top, held_back=held_back.codes if held_back else None,
+        stood_down=frozenset(n for n, level in inputs.drift.items() if level == Level.STAND_DOWN.name),
+        max_correlation=chosen.max_correlation, sectors=inputs.sectors, max_per_sector=chosen.max_per_sector,
+        tones=inputs.tones, sentiment_weight=chosen.sentiment_weight,
+    )  # fmt: skip
+    params = {name: STRATEGIES[name].params(values) for name, values in inputs.params.items()}
+    return scan.run(
+        ctx.panel(), date.fromisoformat(inputs.session), model=model, params=params, limits=_limits(inputs.limits),
+        choice=choice, market_symbol=inputs.market_symbol,
+    )  # fmt: skip
+
+
+def _limits(told: dict[str, Any]) -> Limits:
+    money = {"order_usd", "day_usd", "min_price_usd", "max_spread"}
+    values: dict[str, Any] = {name: Decimal(value) if name in money else value for name, value in told.items()}
+    return Limits(**values)
+
+
+def outputs(
+    ctx: Context, found: Scan, artifacts: Artifacts, folder: Path
+) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Write picks and trade of the day as JSONL, Parquet and CSV; return file name -> SHA-256, and the picks."""
+    rows, chosen = with_tone(ctx, found), picks.trade_of_day_row(found)
+    files = {}
+    for name, told in ((PICKS, rows), (TRADE, [chosen])):
+        text = "".join(canonical_json(jsonable(row)) + "\n" for row in told)
+        files[f"{name}.jsonl"] = artifacts.write(folder / f"{name}.jsonl", text.encode())
+        files |= split_files.write_table(artifacts, folder / name, _frame(told))
+    return files, rows
+
+
+def _frame(rows: list[dict[str, Any]]) -> Any:
+    import polars as pl
+
+    return pl.DataFrame(jsonable(rows), infer_schema_length=None) if rows else pl.DataFrame({"signal_date": []})
+
+
+def with_tone(ctx: Context, found: Scan) -> list[dict[str, Any]]:
+    """Return the picks with the tone of their headlines beside them; whether it pulls is the setting's (D20)."""
+    tones = news.tone_at(ctx, [c.signal.symbol for c in found.picks], found.session) if found.picks else {}
+    return [row | dict(zip(("sentiment", "headlines"), tones.get(row["symbol"], (None, 0)), strict=True))
+            for row in picks.pick_rows(found)]  # fmt: skip
+
+
+def bar_digests(panel: Panel, session: date) -> dict[str, str]:
+    """Return symbol -> digest of its bars up to a session: to say later whose past is told otherwise."""
+    return panel.until(panel.calendar.number(session)).digests_by_symbol()
+
+
+def read_record(ctx: Context, session: date) -> dict[str, Any]:
+    """Return the record of a decision after comparing it with the audit chain's word for it.
+
+    Raises:
+        MissingDataError: the session was never scanned, or before decisions had records.
+        IntegrityError: the record is not the one that was written, or cannot be read.
+    """
+    from kobe.core.ids import digest
+    from kobe.infra.records import audit
+
+    path = ctx.paths.of_session(session) / RECORD
+    if not path.is_file():
+        raise MissingDataError(
+            "no decision is on record for the session", seen=session, next_command=f"kobe scan --session {session}"
+        )
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise IntegrityError("a decision record cannot be read", seen=path, next_command="kobe audit verify") from error
+    told = [r for r in audit.read(ctx.paths.audit) if r.kind == "decision" and r.payload["session"] == str(session)]
+    if not told or told[-1].payload.get("record") != digest(record):
+        raise IntegrityError(
+            "a decision record differs from what the audit chain says of it", seen=path,
+            expected="the record of the last scan of that session", next_command="kobe audit verify",
+        )  # fmt: skip
+    return record

@@ -1,0 +1,196 @@
+"""`kobe drift`: every strategy's recent signals against the evidence of the champion, and how far to trust it still."""
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from kobe.app import drift_report, standing
+from kobe.app.context import Context
+from kobe.app.drift_report import NO_RECORD, TOO_FEW, Judged
+from kobe.app.walk_forward import DATASET
+from kobe.backtest import engine
+from kobe.core.errors import MissingDataError, ModelError, StaleDataError
+from kobe.core.panel import Floats, Panel
+from kobe.features.table import FeatureTable
+from kobe.learning import drift
+from kobe.learning.dataset import FEATURE_COLUMNS, STRATEGY_COLUMN, feature_matrix
+from kobe.learning.drift import Reference, Trades, Window
+from kobe.learning.drift_states import ENTER, Level, Standing, step
+from kobe.learning.model import MetaModel
+from kobe.reports.document import Document
+from kobe.strategies import STRATEGIES
+
+NEEDED = ("strategy", "session", "exit_session", "r_net", *FEATURE_COLUMNS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftRequest:
+    """Which session is judged (default: the last complete one), and whether the outcome is recorded."""
+
+    session: date | None = None
+    dry_run: bool = False
+
+
+def run_drift(ctx: Context, request: DriftRequest) -> Document:
+    """Judge every strategy at a session and record where it stands; a session is recorded once.
+
+    Raises:
+        StaleDataError: the store has no bars of the session.
+        ModelError: no model may speak about the session, or the data set is not of this version.
+        MissingDataError: no data set of a walk-forward.
+    """
+    session = request.session or ctx.calendar.last_complete(ctx.clock.now())
+    past = _bars_until(ctx, session)
+    model_id = ctx.models.champion(session)
+    if model_id is None:
+        raise ModelError(
+            "no model was promoted on evidence up to the session", seen=session, next_command="kobe promote"
+        )
+    features = FeatureTable(past, ctx.settings.market.symbol)
+    against = {name: _reference(ctx, session, name) for name in ctx.settings.strategies}
+    through = min(day for _, day in against.values())
+    found = [
+        _judge(ctx, past, features, model, _evidence(ctx, day), name, session, day)
+        for name, (model, day) in against.items()
+    ]
+    recorded = [] if request.dry_run else [j.strategy for j in found if _record(ctx, session, model_id, j)]
+    judgement = drift_report.Judgement(
+        session=session, model_id=model_id, through=through, found=tuple(found), recorded=tuple(recorded),
+        standing=standing.states_at(ctx, session), banners=past.banners, dry_run=request.dry_run,
+    )  # fmt: skip
+    return drift_report.build(judgement)
+
+
+def _reference(ctx: Context, session: date, name: str) -> tuple[MetaModel, date]:
+    """Return the oldest champion since which a strategy has its parameters, and the end of its evidence.
+
+    A champion renewed every week on a week more of evidence would leave no signals to judge by.
+    """
+    found: tuple[MetaModel, date] | None = None
+    for model_id in reversed(ctx.models.champions(session)):
+        model, facts = ctx.models.load(model_id)
+        if found is not None and (
+            name not in found[0].records or model.strategy_params.get(name) != found[0].strategy_params.get(name)
+        ):
+            break
+        found = model, date.fromisoformat(facts["knowable_from"])
+    assert found is not None
+    return found
+
+
+def _bars_until(ctx: Context, session: date) -> Panel:
+    number = ctx.calendar.number(session)
+    past = ctx.panel().until(number)
+    if past.last_session < number:
+        newest = ctx.calendar.sessions[past.last_session] if len(past) else "no bar"
+        raise StaleDataError(
+            "no bars for the session", seen=f"newest bar {newest}", expected=session,
+            next_command="kobe data import FILE",
+        )  # fmt: skip
+    return past
+
+
+def _evidence(ctx: Context, through: date) -> pl.DataFrame:
+    """Read the data set of the walk-forward up to the end of the model's evidence, in the order of time."""
+    path = ctx.paths.walk_forward / DATASET
+    try:
+        frame = pl.read_parquet(path)
+    except FileNotFoundError as error:
+        raise MissingDataError(
+            "no walk-forward to compare with", seen=path, next_command="kobe walk-forward"
+        ) from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ModelError("the data set cannot be read", seen=error, next_command="kobe walk-forward") from error
+    missing = [c for c in NEEDED if c not in frame.columns]
+    if missing:
+        raise ModelError("the data set has other columns", seen=missing, next_command="kobe walk-forward")
+    return frame.filter(pl.col("exit_session") <= ctx.calendar.number(through)).sort("session", maintain_order=True)
+
+
+def _judge(
+    ctx: Context, past: Panel, features: FeatureTable, model: MetaModel, frame: pl.DataFrame, name: str, session: date,
+    through: date,
+) -> Judged:  # fmt: skip
+    before = standing.standings(ctx, ctx.calendar.previous(session)).get(name, Standing())
+    record, rows = model.records.get(name), frame.filter(pl.col("strategy") == name)
+    if record is None or not record.trades or rows.is_empty():
+        return _unchanged(ctx, name, before, (NO_RECORD,), 0)
+    recent, matrix = _recent(ctx, past, features, model, name, through)
+    reference = drift.reference_of(record, _trades(rows))
+    window = drift.window_of(recent, reference)
+    if not window.enough:
+        return _unchanged(ctx, name, before, (TOO_FEW,), len(recent), window, reference)
+    seed, newest = ctx.settings.run.seed, matrix[len(recent) - len(window.trades) :]
+    names = [c for c in FEATURE_COLUMNS if c != STRATEGY_COLUMN]
+    columns = {c: (rows.get_column(c).to_numpy(), newest[:, FEATURE_COLUMNS.index(c)]) for c in names}
+    money = drift.money(recent, window, reference, seed=seed)
+    signs = drift.signs(
+        window, reference, model.probability(newest, [name] * len(newest)), columns, seed=seed
+    )  # fmt: skip
+    number = ctx.calendar.number(session)
+    seen = drift.evidence_of(number, window, (r.adjusted for r in money), (r.adjusted for r in signs))
+    after = step(before, seen)
+    reasons = tuple(r.name.replace(" ", "_") for r in (*money, *signs) if r.adjusted <= ENTER[Level.WATCH])
+    return Judged(
+        strategy=name, level=after.level, since=_day(ctx, after), before=before.level, reasons=reasons,
+        signals=len(recent), window=window, reference=reference, money=tuple(money), signs=tuple(signs),
+    )  # fmt: skip
+
+
+def _unchanged(
+    ctx: Context, name: str, before: Standing, reasons: tuple[str, ...], signals: int, window: Window | None = None,
+    reference: Reference | None = None,
+) -> Judged:  # fmt: skip
+    return Judged(
+        strategy=name, level=before.level, since=_day(ctx, before), before=before.level, reasons=reasons,
+        signals=signals, window=window, reference=reference,
+    )  # fmt: skip
+
+
+def _day(ctx: Context, at: Standing) -> date | None:
+    return ctx.calendar.sessions[at.since] if at.since else None
+
+
+def _trades(rows: pl.DataFrame) -> Trades:
+    session, exits, net_r = (rows.get_column(c).to_numpy() for c in ("session", "exit_session", "r_net"))
+    return Trades(session=session, exit_session=exits, net_r=net_r)
+
+
+def _recent(
+    ctx: Context, past: Panel, features: FeatureTable, model: MetaModel, name: str, through: date
+) -> tuple[Trades, Floats]:
+    """Return the signals after the evidence, taken or not, in the order of time, with the model's inputs.
+
+    Only sessions whose trades have had the time to end: of younger ones just the quick exits are known, and those are
+    not like the rest.
+    """
+    strategy = STRATEGIES[name]
+    params = strategy.params(model.strategy_params.get(name, ctx.settings.strategies[name]))
+    table = strategy.signals(past, features, params)
+    o = engine.evaluate(past, features, table, ctx.assumptions())
+    ripe = (o.session > ctx.calendar.number(through)) & (o.session + table.hold_bars <= past.last_session)
+    o = o.take(ripe & o.closed & (o.exit_session <= past.last_session))
+    o = o.take(np.lexsort((o.row, o.session)))
+    trades = Trades(session=o.session, exit_session=o.exit_session, net_r=o.net_r)
+    return trades, feature_matrix(features, o.row, [name] * len(o))
+
+
+def _record(ctx: Context, session: date, model_id: str, judged: Judged) -> bool:
+    """Append a strategy's standing unless the session has one; True when it was appended."""
+    key = f"{judged.strategy}:{session}"
+    if any(
+        e.payload.get("session") == str(session) for e in ctx.ledger.events(standing.STREAM, entity=judged.strategy)
+    ):
+        return False
+    payload = {
+        "session": str(session), "state": judged.level.name, "since": judged.since and str(judged.since),
+        "reasons": list(judged.reasons), "model_id": model_id, "statistics": drift_report.data_of(judged),
+    }  # fmt: skip
+    added = ctx.ledger.append(standing.STREAM, judged.strategy, standing.KIND, payload, key=key)
+    if added:
+        ctx.audit.append(
+            standing.STREAM, {"strategy": judged.strategy, **{k: payload[k] for k in payload if k != "statistics"}}
+        )
+    return added

@@ -1,0 +1,181 @@
+"""The pick: every symbol has one fate, every refusal has a distance, every decision can be made again."""
+
+import json
+import re
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+from kit.home import LAST, SPEC
+
+from kobe.app import import_bars, wiring
+from kobe.app.audit import run_audit_verify
+from kobe.app.decision import RECORD
+from kobe.app.explain import ExplainRequest, run_explain
+from kobe.app.replay import run_replay
+from kobe.app.scan import ScanRequest, run_scan
+from kobe.app.why_not import run_why_not
+from kobe.core.errors import ExitCode, IntegrityError, MissingDataError, UsageError
+from kobe.data.manifest import Provenance
+from kobe.data.providers.synthetic import synthetic_market
+from kobe.decisions.funnel import FATES
+
+DAY = date(2024, 12, 12)
+MEANING = Provenance(source="synthetic")
+
+
+@pytest.fixture
+def scanned(home):
+    """A home whose session was scanned and has picks."""
+    ctx = wiring.build(home)
+    document = run_scan(ctx, ScanRequest(session=DAY))
+    assert document.data["picks"]
+    return ctx, document
+
+
+def test_every_symbol_has_one_fate_and_the_counts_sum_to_the_universe(scanned):
+    ctx, document = scanned
+    told = document.data
+    assert (
+        sum(told["funnel"].values()) == len(told["fates"]) == len(ctx.panel().until(ctx.calendar.number(DAY)).symbols)
+    )
+    assert set(told["funnel"]) <= set(FATES)
+    picked = {row["symbol"] for row in told["picks"]}
+    assert {s for s, f in told["fates"].items() if f in ("pick", "trade_of_day")} == picked
+
+
+def test_why_not_agrees_with_the_fate_of_every_symbol_and_names_a_distance(scanned):
+    ctx, document = scanned
+    chosen = {}
+    for symbol, fate in document.data["fates"].items():
+        chosen.setdefault(fate, symbol)
+    assert len(chosen) >= 4
+    for fate, symbol in chosen.items():
+        told = run_why_not(ctx, symbol, DAY).data
+        assert told["fate"] == fate
+        missed = [s for s in told["steps"] if not s["met"]]
+        if fate == "no_setup":
+            assert {s["strategy"] for s in missed} == {"ibs_rsi", "turtle_soup"}
+        if fate in ("pick", "trade_of_day"):
+            assert any(all(s["met"] for s in told["steps"] if s["strategy"] == name and s["code"] != "gate")
+                       for name in ("ibs_rsi", "turtle_soup"))  # fmt: skip
+        elif fate != "no_bar":
+            assert all(s["change"] for s in missed)
+    with pytest.raises(MissingDataError):
+        run_why_not(ctx, "NOSUCH", DAY)
+
+
+def test_a_decision_is_made_again_to_the_byte_and_a_changed_past_is_named(scanned, home):
+    ctx, document = scanned
+    assert run_replay(ctx, DAY).data["same"]
+    symbol = document.data["picks"][0]["symbol"]
+    bars = synthetic_market(SPEC, ctx.calendar)
+    hit = (pl.col("symbol") == symbol) & (pl.col("date") == DAY)
+    changed = bars.with_columns(volume=pl.when(hit).then(pl.col("volume") * 3).otherwise(pl.col("volume")))
+    ctx.ledger.close()
+    later = wiring.build(home)
+    import_bars.keep(later, changed, MEANING, "changed", replace=True)
+    told = run_replay(later, DAY)
+    assert told.exit_code is ExitCode.INTEGRITY
+    assert not told.data["same"]
+    assert {"input": "bars of", "then": symbol, "now": ""} in told.data["changed"]
+    assert any(symbol in value[0] and value[1] == "adv_usd" for value in told.data["values"])
+
+
+def test_bars_that_came_later_change_no_past_decision(home):
+    ctx = wiring.build(home)
+    day = ctx.calendar.offset(LAST, -30)
+    run_scan(ctx, ScanRequest(session=day))
+    bars = synthetic_market(SPEC, ctx.calendar)
+    spoiled = bars.with_columns(pl.when(pl.col("date") > day).then(pl.col(c) * 1.01).otherwise(pl.col(c)).alias(c)
+                                for c in ("open", "high", "low", "close"))  # fmt: skip
+    ctx.ledger.close()
+    later = wiring.build(home)
+    import_bars.keep(later, spoiled, MEANING, "spoiled", replace=True)
+    assert run_replay(later, day).data["same"]
+
+
+def test_a_record_that_was_touched_is_refused(scanned):
+    ctx, _ = scanned
+    path = ctx.paths.of_session(DAY) / RECORD
+    record = json.loads(path.read_text())
+    record["inputs"]["limits"]["order_usd"] = "75000"
+    path.write_text(json.dumps(record))
+    with pytest.raises(IntegrityError, match="differs"):
+        run_replay(ctx, DAY)
+    with pytest.raises(MissingDataError):
+        run_replay(ctx, ctx.calendar.previous(DAY))
+
+
+def test_a_dry_run_writes_nothing_and_says_the_same(home):
+    ctx = wiring.build(home)
+    records = run_audit_verify(ctx).data["records"]
+    dry = run_scan(ctx, ScanRequest(session=DAY, dry_run=True)).data
+    assert run_audit_verify(ctx).data["records"] == records
+    assert not ctx.paths.of_session(DAY).exists()
+    wet = run_scan(ctx, ScanRequest(session=DAY)).data
+    assert dry == wet
+
+
+def test_an_explanation_adds_up_and_every_number_in_its_words_is_a_fact(scanned, tmp_path):
+    ctx, document = scanned
+    for row in document.data["picks"]:
+        told = run_explain(ctx, ExplainRequest(pick=row["symbol"], session=DAY, write=True)).data
+        assert told["pick"]["signal_id"] == row["signal_id"]
+        model = told["model"]
+        if model is not None:
+            assert model["probability"] == pytest.approx(row["probability"], abs=1e-12)
+            for share, whole in (("log_odds", model["log_odds"] - model["base_log_odds"]),
+                                 ("probability", model["probability"] - model["base"])):  # fmt: skip
+                assert sum(part[share] for part in model["parts"]) == pytest.approx(whole, abs=1e-12)
+        for sentences in told["stories"].values():
+            for s in sentences:
+                words = s["text"]
+                for fact in sorted(s["facts"].values(), key=len, reverse=True):
+                    assert fact in words
+                    words = words.replace(fact, "", 1)
+                assert not re.search(r"\d", words), s
+        assert all(str(a["exit_date"]) <= str(DAY) for a in told["likeness"]["nearest"])
+        page = (ctx.paths.of_session(DAY) / f"explain-{row['symbol']}.html").read_text()
+        assert "<svg" in page
+        assert "http" not in page.replace("http://www.w3.org", "")
+    with pytest.raises(UsageError, match="no such pick"):
+        run_explain(ctx, ExplainRequest(pick="NOSUCH", session=DAY))
+
+
+def test_one_bet_in_two_names_is_one_pick(home):
+    ctx = wiring.build(home)
+    calm = replace(ctx, settings=ctx.settings.model_copy(
+        update={"scan": ctx.settings.scan.model_copy(update={"max_correlation": 1.0, "top": 10})}))  # fmt: skip
+    strict = replace(ctx, settings=ctx.settings.model_copy(
+        update={"scan": ctx.settings.scan.model_copy(update={"max_correlation": 0.2, "top": 10})}))  # fmt: skip
+    free, held = (run_scan(c, ScanRequest(session=DAY, dry_run=True)).data for c in (calm, strict))
+    assert len(held["picks"]) < len(free["picks"])
+    assert held["funnel"]["correlated"] >= 1
+    panel = ctx.panel().until(ctx.calendar.number(DAY))
+    names = [row["symbol"] for row in held["picks"]]
+    for k, one in enumerate(names):
+        for other in names[:k]:
+            a, b = panel[one], panel[other]
+            _, i, j = np.intersect1d(a.session[-61:], b.session[-61:], return_indices=True)
+            x, y = (np.diff(np.log(bars.close[-61:][at])) for bars, at in ((a, i), (b, j)))
+            assert np.corrcoef(x, y)[0, 1] < 0.2
+
+
+def test_against_the_market_s_trend_nothing_is_entered_in_scan_and_account_alike(home):
+    ctx = wiring.build(home)
+    settings = ctx.settings.model_copy(update={"scan": ctx.settings.scan.model_copy(update={"regime": "market_trend"})})
+    guarded = replace(ctx, settings=settings)
+    panel = ctx.panel()
+    market = panel["SPY"]
+    average = np.convolve(market.close, np.ones(200) / 200, mode="valid")
+    below = market.session[199:][market.close[199:] <= average]
+    day = ctx.calendar.sessions[int(below[-1])]
+    told = run_scan(guarded, ScanRequest(session=day, dry_run=True)).data
+    assert told["trade_of_day"]["action"] == "no_trade"
+    assert not told["picks"]
+    rows = np.flatnonzero(panel.session == below[-1])
+    assert not guarded.assumptions().entry_filter(panel, rows).any()
+    assert ctx.assumptions().entry_filter is None
