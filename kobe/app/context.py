@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kobe.app.entry_filter import EarningsFilter, EntryFilter, earnings_filter, entry_filter
-from kobe.backtest.account import Terms
 from kobe.backtest.costs import CostModel, CostRates, cost_schedule
-from kobe.backtest.engine import Assumptions
 from kobe.core.calendar import Calendar
 from kobe.core.clock import Clock, new_york_date
 from kobe.core.panel import Panel
@@ -23,6 +22,9 @@ from kobe.strategies import STRATEGIES
 from kobe.strategies.spec import BaseParams
 
 from kobe.app.settings import Settings  # isort: skip
+
+if TYPE_CHECKING:
+    from kobe.backtest.engine import Assumptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,11 @@ class Paths:
         return self.home / "cache" / "compute"
 
     @property
+    def views(self) -> Path:
+        """Sessions as the strategies saw them; may be deleted at any time."""
+        return self.home / "cache" / "views"
+
+    @property
     def walk_forward(self) -> Path:
         """Walk-forward artifacts by strategy."""
         return (self.outputs or self.home) / "wf_outputs"
@@ -106,6 +113,13 @@ class PanelCache:
         self._name = name
         self._state: tuple[str, str] | None = None
         self._panel: Panel | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Digests of the store and of the universe that the panel was loaded from."""
+        self()
+        assert self._state is not None
+        return self._state
 
     def __call__(self) -> Panel:
         """Return the panel of the store as it is now."""
@@ -176,8 +190,11 @@ class Context:
         """What keeps entries away from earnings, or None where that is off."""
         return earnings_filter(self.settings.earnings, self.reference)
 
-    def assumptions(self) -> Assumptions:
+    def assumptions(self) -> "Assumptions":
         """Return the backtest's assumptions of the settings."""
+        from kobe.backtest.account import Terms
+        from kobe.backtest.engine import Assumptions
+
         a = self.settings.account
         terms = Terms(a.cash_usd, a.risk_fraction, a.name_cap, a.max_positions, a.max_adv_share)
         held_back = self.entry_filter

@@ -11,13 +11,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from kobe.app import news, split_files, standing
+from kobe.app import news, standing, tables, views
 from kobe.app.context import Context
 from kobe.app.entry_filter import entry_filter
 from kobe.app.settings import EarningsSettings, ScanSettings
 from kobe.core.errors import IntegrityError, MissingDataError
 from kobe.core.ids import canonical_json
-from kobe.core.panel import Panel
 from kobe.core.ports import Artifacts
 from kobe.decisions import picks, scan
 from kobe.decisions.scan import Choice, Scan
@@ -117,8 +116,14 @@ def _sectors(ctx: Context, chosen: ScanSettings) -> dict[str, str]:
         ) from error  # fmt: skip
 
 
-def decide(ctx: Context, inputs: Inputs) -> Scan:
-    """Scan the session of some inputs; bars after it are cut off first."""
+def decide(ctx: Context, inputs: Inputs, *, fresh: bool = False) -> Scan:
+    """Scan the session of some inputs; bars after it are cut off first.
+
+    Args:
+        ctx: context.
+        inputs: what the decision rests on.
+        fresh: look at the bars themselves, not at a kept view of the session.
+    """
     model = None if inputs.model_id is None else (inputs.model_id, ctx.models.load(inputs.model_id)[0])
     chosen = ScanSettings.model_validate(inputs.scan)
     settings = ctx.settings.model_copy(
@@ -132,10 +137,9 @@ def decide(ctx: Context, inputs: Inputs) -> Scan:
         tones=inputs.tones, sentiment_weight=chosen.sentiment_weight,
     )  # fmt: skip
     params = {name: STRATEGIES[name].params(values) for name, values in inputs.params.items()}
-    return scan.run(
-        ctx.panel(), date.fromisoformat(inputs.session), model=model, params=params, limits=_limits(inputs.limits),
-        choice=choice, market_symbol=inputs.market_symbol,
-    )  # fmt: skip
+    session = date.fromisoformat(inputs.session)
+    past, seen = views.session_view(ctx, session, params, inputs.market_symbol, fresh=fresh)
+    return scan.choose(seen, past, model=model, limits=_limits(inputs.limits), choice=choice)
 
 
 def _limits(told: dict[str, Any]) -> Limits:
@@ -153,7 +157,7 @@ def outputs(
     for name, told in ((PICKS, rows), (TRADE, [chosen])):
         text = "".join(canonical_json(jsonable(row)) + "\n" for row in told)
         files[f"{name}.jsonl"] = artifacts.write(folder / f"{name}.jsonl", text.encode())
-        files |= split_files.write_table(artifacts, folder / name, _frame(told))
+        files |= tables.write_table(artifacts, folder / name, _frame(told))
     return files, rows
 
 
@@ -168,11 +172,6 @@ def with_tone(ctx: Context, found: Scan) -> list[dict[str, Any]]:
     tones = news.tone_at(ctx, [c.signal.symbol for c in found.picks], found.session) if found.picks else {}
     return [row | dict(zip(("sentiment", "headlines"), tones.get(row["symbol"], (None, 0)), strict=True))
             for row in picks.pick_rows(found)]  # fmt: skip
-
-
-def bar_digests(panel: Panel, session: date) -> dict[str, str]:
-    """Return symbol -> digest of its bars up to a session: to say later whose past is told otherwise."""
-    return panel.until(panel.calendar.number(session)).digests_by_symbol()
 
 
 def read_record(ctx: Context, session: date) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from kobe.app.reconcile import run_reconcile
 from kobe.app.scan import ScanRequest, run_scan
 from kobe.app.status import run_status
 from kobe.app.submit_totd import SubmitRequest, run_submit_totd
+from kobe.app.views import run_prepare
 from kobe.core.calendar import Calendar
 from kobe.core.clock import NEW_YORK
 from kobe.core.errors import ExitCode, IntegrityError, KobeError, UsageError
@@ -112,6 +113,8 @@ JOBS: tuple[Job, ...] = (
         lambda ctx, _: run_manage_exits(ctx)),
     Job("reconcile", "books against the broker after the close", EVENING, None,
         lambda ctx, _: run_reconcile(ctx)),
+    Job("prepare", "what the session looked like to the strategies, kept for the scan", EVENING, None,
+        run_prepare),
     Job("drift", "every strategy's recent signals against its evidence", EVENING, None,
         _watch),
     Job("learn", "walk forward, train, judge: after the week's last close", EVENING, None,

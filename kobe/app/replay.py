@@ -11,6 +11,7 @@ from kobe.app import decision, experiments
 from kobe.app.context import Context
 from kobe.app.decision import PICKS, TRADE, Inputs
 from kobe.core.errors import ExitCode
+from kobe.decisions.scan import Scan
 from kobe.reports.document import Document, Section, Table
 
 SHOWN = 20
@@ -38,10 +39,10 @@ def run_replay(ctx: Context, session: date) -> Document:
     """Make the decision of a session again from its record; 8 when the result is not the same to the byte."""
     record = decision.read_record(ctx, session)
     inputs = Inputs(**record["inputs"])
-    found = decision.decide(ctx, inputs)
+    found = decision.decide(ctx, inputs, fresh=True)
     kept, folder = _Kept(), ctx.paths.of_session(session)
     files, _ = decision.outputs(ctx, found, kept, folder)
-    changed = _changed_inputs(ctx, record, session, found.data_digest)
+    changed = _changed_inputs(ctx, record, found)
     differing = sorted(name for name, sha in record["files"].items() if files.get(name) != sha)
     fates = _fates(record["fates"], found.fates)
     rows = [d for name in (PICKS, TRADE) for d in _rows(folder / f"{name}.jsonl", kept.files[f"{name}.jsonl"])]
@@ -49,13 +50,13 @@ def run_replay(ctx: Context, session: date) -> Document:
     return _document(session, record, changed, differing, fates, rows, same=same)
 
 
-def _changed_inputs(ctx: Context, record: dict[str, Any], session: date, data: str) -> list[tuple[str, str, str]]:
+def _changed_inputs(ctx: Context, record: dict[str, Any], replayed: Scan) -> list[tuple[str, str, str]]:
     """Return what is not as it was: name, then, now."""
     found = []
-    now = {"code": experiments.code_digest(), "calendar": ctx.calendar.digest, "data": data}
+    now = {"code": experiments.code_digest(), "calendar": ctx.calendar.digest, "data": replayed.data_digest}
     found += [(name, str(record[name])[:16], value[:16]) for name, value in now.items() if record[name] != value]
-    if record["data"] != data:
-        bars = decision.bar_digests(ctx.panel(), session)
+    if record["data"] != replayed.data_digest:
+        bars = replayed.bars
         symbols = sorted(s for s in {*bars, *record["bars"]} if bars.get(s) != record["bars"].get(s))
         told = ", ".join(symbols[:SHOWN]) + (f" and {len(symbols) - SHOWN} more" if len(symbols) > SHOWN else "")
         found.append(("bars of", told or "no symbol: what differs is how they are described", ""))

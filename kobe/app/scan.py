@@ -44,7 +44,7 @@ def _record(ctx: Context, inputs: Inputs, found: scan.Scan) -> list[dict[str, An
     chosen = picks.trade_of_day_row(found)
     record = {
         "version": RECORD_VERSION, "inputs": jsonable(asdict(inputs)), "files": files, "data": found.data_digest,
-        "bars": decision.bar_digests(ctx.panel(), found.session), "calendar": ctx.calendar.digest,
+        "bars": found.bars, "calendar": ctx.calendar.digest,
         "code": experiments.code_digest(), "kobe": __version__, "fates": found.fates,
         "saw": jsonable(found.saw), "action": chosen["action"],
         "reason": found.reason,

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from kobe import __version__
+from kobe.app import tables
 from kobe.backtest import account, fills
 from kobe.backtest.folds import Fold
 from kobe.backtest.walk_forward import Split, Trial, Tried, WalkForward
@@ -68,14 +69,14 @@ def write_choice(artifacts: Artifacts, folder: Path, split: Split, inputs: str) 
     rows = [dict(sorted(t.params.items())) | fact for t, fact in zip(split.trials, facts, strict=True)]
     content = canonical_json(document).encode()
     files = {"params.json": artifacts.write(folder / "params.json", content, wait=False)}
-    return files | write_table(artifacts, folder / "trials", pl.DataFrame(rows), wait=False)
+    return files | tables.write_table(artifacts, folder / "trials", pl.DataFrame(rows), wait=False)
 
 
 def write_tried(artifacts: Artifacts, folder: Path, tried: Tried, key: str) -> None:
     """Keep what every combination earned, under a key that names everything it depends on."""
     facts = {"key": key, "params": [asdict(p) for p in tried.params], "trades": list(tried.trades)}
     frame = pl.DataFrame(dict(zip(tried.params_hash, tried.returns.T, strict=True)))
-    digests = write_table(artifacts, folder / "tried", frame, wait=False)
+    digests = tables.write_table(artifacts, folder / "tried", frame, wait=False)
     artifacts.write(folder / "tried.json", canonical_json(jsonable(facts | {"files": digests})).encode())
 
 
@@ -93,16 +94,6 @@ def read_tried(folder: Path, strategy: Strategy, key: str) -> Tried | None:
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, KobeError, pl.exceptions.PolarsError):
         return None
-
-
-def write_table(artifacts: Artifacts, stem: Path, frame: pl.DataFrame, *, wait: bool = True) -> dict[str, str]:
-    """Write a frame as Parquet and CSV; returns file name -> digest."""
-    import io
-
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd")
-    written = {stem.name + ".parquet": buffer.getvalue(), stem.name + ".csv": frame.write_csv().encode()}
-    return {name: artifacts.write(stem.parent / name, content, wait=wait) for name, content in written.items()}
 
 
 def trades_frame(panel: Panel, record: WalkForward) -> pl.DataFrame:
@@ -157,8 +148,8 @@ def write_split(
 ) -> dict[str, str]:
     """Write one split whole, its manifest last; a split with open trades says that it is not final yet."""
     files = write_choice(artifacts, folder, split, facts["inputs"])
-    files |= write_table(artifacts, folder / "trade_list", trades, wait=False)
-    files |= write_table(artifacts, folder / "equity_curve", equity, wait=False)
+    files |= tables.write_table(artifacts, folder / "trade_list", trades, wait=False)
+    files |= tables.write_table(artifacts, folder / "equity_curve", equity, wait=False)
     open_trades = trades.filter(pl.col("state") == "open").height
     manifest = {**facts, "files": dict(sorted(files.items())), "open_trades": open_trades, "final": open_trades == 0}
     artifacts.write(folder / "manifest.json", canonical_json(jsonable(manifest)).encode())

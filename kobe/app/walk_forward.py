@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from kobe.app import experiments, judgement, shipping, split_files
+from kobe.app import experiments, judgement, shipping, split_files, tables
 from kobe.app.context import Context
 from kobe.app.evidence import collect
 from kobe.app.evidence_charts import benchmark_of
@@ -96,7 +96,7 @@ def run_walk_forward(ctx: Context, request: WalkForwardRequest) -> Document:
     days = ctx.calendar.sessions[windows[0].test_first : windows[-1].test_last + 1]
     benchmark = benchmark_of(panel, features, records[0], assumptions)
     document = report.build(days, evidence, panel.banners, files, benchmark=benchmark)
-    split_files.write_table(ctx.artifacts, root / "dataset", frame)
+    tables.write_table(ctx.artifacts, root / "dataset", frame)
     for kind, page in pages.items():
         ctx.artifacts.write(page, RENDERERS[kind](document).encode())
     for record, found, figures in zip(records, evidence, statistics, strict=True):

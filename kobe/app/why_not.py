@@ -4,15 +4,13 @@ import math
 from dataclasses import dataclass
 from datetime import date
 
-import numpy as np
-
-from kobe.app import decision
+from kobe.app import decision, views
 from kobe.app.context import Context
 from kobe.core.errors import MissingDataError
 from kobe.core.types import Candidate
 from kobe.decisions import funnel
-from kobe.decisions.scan import Scan, cut
-from kobe.features.table import FeatureTable
+from kobe.decisions.scan import Scan
+from kobe.decisions.view import position
 from kobe.reports.document import Document, Section, Table
 from kobe.strategies import STRATEGIES
 from kobe.strategies.conditions import Condition
@@ -67,37 +65,30 @@ def _plain(value: float | str) -> str:
 
 
 def _rules(ctx: Context, inputs: decision.Inputs, symbol: str, day: date) -> list[Step]:
-    past, number = cut(ctx.panel(), day)
-    rows = past.rows_at(number)
-    row = rows[past.symbol_of_row[rows] == past.position(symbol)]
-    if not len(row):
+    params = {name: STRATEGIES[name].params(values) for name, values in inputs.params.items()}
+    past, seen = views.session_view(ctx, day, params, inputs.market_symbol)
+    place = position(seen).get(symbol)
+    if place is None:
         last = past.calendar.sessions[int(past[symbol].session[-1])]
         return [Step(strategy="all", code=funnel.NO_BAR, asked="a bar in the session", seen=f"last one {last}",
                      limit=str(day), met=False, change="a bar would have to be there")]  # fmt: skip
-    features = FeatureTable(past, inputs.market_symbol)
-    steps = []
-    for name, values in inputs.params.items():
-        rules = STRATEGIES[name].conditions
-        if rules is not None:
-            steps += [_step(name, rule) for rule in rules(past, features, STRATEGIES[name].params(values), row)]
-    return steps
+    return [_step(name, rule, place) for name, told in seen.strategies.items() for rule in told.conditions]
 
 
-def _step(name: str, rule: Condition) -> Step:
-    seen, limit = float(rule.observed[0]), float(rule.limit[0])
+def _step(name: str, rule: Condition, k: int) -> Step:
+    seen, limit = float(rule.observed[k]), float(rule.limit[k])
     return Step(
         strategy=name, code=rule.code, asked=rule.label, seen=seen, limit=f"{rule.sense} {limit:,.6g}",
-        met=bool(rule.met[0]), change=_change(rule, seen, limit),
+        met=bool(rule.met[k]), change=_change(rule, seen, limit, float(rule.close_for[k])),
     )  # fmt: skip
 
 
-def _change(rule: Condition, seen: float, limit: float) -> str:
+def _change(rule: Condition, seen: float, limit: float, close: float) -> str:
     if math.isnan(seen) or math.isnan(limit):
         return "it would have to be known: there is too little history for it"
     way = "lower" if rule.sense == "<=" else "higher"
     told = f"{abs(seen - limit):,.4g} {way} would do"
-    close = float(rule.close_for[0])
-    return told if np.isnan(close) else f"{told}: a close {'at or below' if way == 'lower' else 'above'} {close:,.2f}"
+    return told if math.isnan(close) else f"{told}: a close {'at or below' if way == 'lower' else 'above'} {close:,.2f}"
 
 
 def _ranking(found: Scan, symbol: str) -> list[Step]:

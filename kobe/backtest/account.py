@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from kobe.backtest.carry import Carry
+from kobe.core.compiled import njit
 from kobe.core.panel import Floats, Ints
 
 TAKEN, NO_CASH, NO_SLOT, SYMBOL_HELD, BELOW_ONE_SHARE = 0, 1, 2, 3, 4

@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from kobe.backtest import engine, kernel, metrics
 from kobe.backtest.engine import Assumptions, Outcomes
 from kobe.backtest.folds import in_test
 from kobe.backtest.walk_forward import Split
+from kobe.core.compiled import njit
 from kobe.core.errors import DataError
 from kobe.core.panel import Floats, Ints, Panel
 from kobe.core.signal_table import SignalTable

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from kobe.backtest.costs import CostModel
+from kobe.core.compiled import njit
 from kobe.core.panel import Floats, Ints, Panel
 
 

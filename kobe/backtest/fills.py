@@ -7,7 +7,8 @@ at the close. `side` is +1 for long and -1 for short throughout, and prices are 
 """
 
 import numpy as np
-from numba import njit
+
+from kobe.core.compiled import njit
 
 # Why a signal has no trade, or the trade no end yet.
 CLOSED, OPEN, NO_BAR, GAP_INVALIDATED = 0, 1, 2, 3

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from kobe.backtest.fills import (
     CLOSED,
@@ -22,6 +21,7 @@ from kobe.backtest.fills import (
     exit_on_bar,
     initial_stop,
 )  # fmt: skip
+from kobe.core.compiled import njit
 from kobe.core.panel import Floats, Ints
 from kobe.core.threads import in_parts
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from kobe.core.compiled import njit
 from kobe.core.panel import Floats
 from kobe.core.units import SESSIONS_PER_YEAR
 

@@ -7,8 +7,8 @@ draw. A path is reduced to its figures while it is walked; no more than one day 
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from kobe.core.compiled import njit
 from kobe.core.panel import Floats, Ints
 
 BLOCKS, INDEPENDENT, PERMUTED = 0, 1, 2

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from kobe.backtest.fills import STAY, STOP, TICK_USD, exit_at_open, exit_inside
 from kobe.backtest.montecarlo import Share, share_of
 from kobe.backtest.scenarios import SCENARIOS, Scenario
+from kobe.core.compiled import njit
 from kobe.core.errors import DataError
 from kobe.core.panel import Floats, Ints
 from kobe.core.types import Side

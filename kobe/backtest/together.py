@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from kobe.backtest import engine
 from kobe.backtest.engine import Assumptions, Outcomes
+from kobe.core.compiled import njit
 from kobe.core.panel import Ints, Panel
 from kobe.core.signal_table import SignalTable
 from kobe.features.table import FeatureTable

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from kobe.core.compiled import njit
 
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.int32]

@@ -16,14 +16,13 @@ from kobe.core.types import Candidate, Signal
 from kobe.core.units import to_decimal
 from kobe.decisions import funnel, rank
 from kobe.decisions.spread import Spread
+from kobe.decisions.view import SessionView, StrategyView, observe, position
 from kobe.execution.rounding import buy_limit
-from kobe.features.table import FeatureTable
 from kobe.learning.blend import blended
-from kobe.learning.dataset import FEATURE_COLUMNS, feature_matrix
+from kobe.learning.dataset import FEATURE_COLUMNS
 from kobe.learning.model import MetaModel
 from kobe.risk.facts import Limits
 from kobe.risk.sizing import size_at
-from kobe.strategies import STRATEGIES
 from kobe.strategies.spec import BaseParams
 
 UNAFFORDABLE, NO_PROBABILITY, STAND_DOWN = "unaffordable_at_order_cap", "no_model", "stand_down"
@@ -74,6 +73,7 @@ class Scan:
         watch: near misses, nearest first.
         model_id: the champion as of the session, or None.
         data_digest: digest of the bars up to the session and nothing later.
+        bars: symbol -> digest of its own bars.
     """
 
     session: date
@@ -88,6 +88,7 @@ class Scan:
     watch: tuple[dict[str, Any], ...]
     model_id: str | None
     data_digest: str
+    bars: dict[str, str]
     banners: tuple[str, ...]
 
     @property
@@ -134,21 +135,33 @@ def run(
         StaleDataError: the store's last bar is older than the session.
     """
     past, number = cut(panel, session)
-    features = FeatureTable(past, market_symbol)
-    candidates = [c for name in params for c in _candidates(past, features, number, name, params[name], model, limits)]
-    candidates = _with_tone(_without(past, number, candidates, choice), choice, model)
+    return choose(observe(past, number, params, market_symbol), past, model=model, limits=limits, choice=choice)
+
+
+def choose(
+    view: SessionView, past: Panel, *, model: tuple[str, MetaModel] | None, limits: Limits, choice: Choice
+) -> Scan:
+    """Make candidates of what a session showed, rank them, pick, and name the trade of the day.
+
+    Args:
+        view: the session.
+        past: the bars it was made from.
+        model: see `run`.
+        limits: see `run`.
+        choice: see `run`.
+    """
+    candidates = [c for name, seen in view.strategies.items() for c in _candidates(view, name, seen, model, limits)]
+    candidates = _with_tone(_without(past, view, candidates, choice), choice, model)
     order = rank.ranked(candidates)
     spread = Spread(past, choice.max_correlation, choice.sectors, choice.max_per_sector)
     picks = rank.top(order, choice.count, fill=choice.ensure_top, clash=spread.clash)
     chosen, reason = trade_of_day(picks, candidates, has_model=model is not None)
-    told = _told(order, picks, chosen, spread)
     return Scan(
-        session=session, valid_session=panel.calendar.next(session), candidates=tuple(candidates), ranked=tuple(order),
+        session=view.session, valid_session=view.valid_session, candidates=tuple(candidates), ranked=tuple(order),
         picks=tuple(picks), trade_of_day=chosen, reason=reason,
-        fates=funnel.fates(past, features, number, params, candidates, told),
-        saw=funnel.seen(past, features, number, params, picks),
-        watch=tuple(funnel.near_misses(past, features, number, params, WATCHED)),
-        model_id=model[0] if model else None, data_digest=past.digest, banners=past.banners,
+        fates=funnel.fates(view, candidates, _told(order, picks, chosen, spread)), saw=funnel.seen(view, picks),
+        watch=tuple(funnel.near_misses(view, WATCHED)), model_id=model[0] if model else None,
+        data_digest=view.data_digest, bars=view.bars, banners=view.banners,
     )  # fmt: skip
 
 
@@ -170,7 +183,7 @@ def _told(
     return told
 
 
-def _without(past: Panel, number: int, candidates: list[Candidate], choice: Choice) -> list[Candidate]:
+def _without(past: Panel, view: SessionView, candidates: list[Candidate], choice: Choice) -> list[Candidate]:
     """Mark the candidates whose entry is refused; a code given earlier stays."""
     marked = [
         replace(c, rejection=c.rejection or (STAND_DOWN if c.signal.strategy in choice.stood_down else None))
@@ -178,7 +191,7 @@ def _without(past: Panel, number: int, candidates: list[Candidate], choice: Choi
     ]
     if choice.held_back is None:
         return marked
-    rows = {past.symbols[past.symbol_of_row[row]]: row for row in past.rows_at(number)}
+    rows = dict(zip(view.here, past.rows_at(past.calendar.number(view.session)).tolist(), strict=True))
     why = choice.held_back(past, np.array([rows[c.signal.symbol] for c in marked], dtype=np.int64))
     return [replace(c, rejection=c.rejection or code) for c, code in zip(marked, why, strict=True)]
 
@@ -197,25 +210,15 @@ def _with_tone(candidates: list[Candidate], choice: Choice, model: tuple[str, Me
 
 
 def _candidates(
-    panel: Panel,
-    features: FeatureTable,
-    number: int,
-    name: str,
-    params: BaseParams,
-    model: tuple[str, MetaModel] | None,
-    limits: Limits,
+    view: SessionView, name: str, seen: StrategyView, model: tuple[str, MetaModel] | None, limits: Limits
 ) -> list[Candidate]:
-    table = STRATEGIES[name].signals(panel, features, params)
-    here = np.flatnonzero(panel.session[table.row] == number)
-    rows = table.row[here]
-    matrix = feature_matrix(features, rows, [name] * len(rows))
-    odds = np.full(len(rows), np.nan) if model is None else model[1].probability(matrix, [name] * len(rows))
-    adv = features.column("adv_usd", 20)[rows]
-    found = []
-    for k, signal in enumerate(table.signals(panel, here)):
-        raw = float(panel.close[rows[k]] * panel.raw_factor[rows[k]])
-        found.append(_candidate(signal, raw, float(adv[k]), float(odds[k]), matrix[k], model, limits))
-    return found
+    of, count = position(view), len(seen.signals)
+    odds = np.full(count, np.nan) if model is None else model[1].probability(seen.matrix, [name] * count)
+    return [
+        _candidate(signal, float(view.raw_close[k]), float(view.adv_usd[k]), float(p), values, model, limits)
+        for signal, p, values in zip(seen.signals, odds, seen.matrix, strict=True)
+        for k in (of[signal.symbol],)
+    ]
 
 
 def _candidate(

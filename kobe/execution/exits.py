@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from kobe.backtest import fills
 from kobe.core.ids import client_order_id
 from kobe.core.ports import Quote
 from kobe.core.types import Effect, Order, OrderRequest, OrderStatus, OrderType, Position, Side, TradePlan
@@ -42,6 +41,8 @@ def protection(position: Position, plan: TradePlan, raw_factor: float, session: 
     The stop is where the backtest puts it (`fills.initial_stop`), rounded away from the market by the tick.
     `raw_factor` turns the plan's adjusted distances into raw dollars.
     """
+    from kobe.backtest import fills
+
     sign = 1 if position.side is Side.LONG else -1
     fill = float(position.average_price)
     distance = float("nan") if plan.stop_distance is None else plan.stop_distance * raw_factor

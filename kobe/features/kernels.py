@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from kobe.core.compiled import njit
 from kobe.core.panel import Floats, Ints
 from kobe.core.threads import in_parts
 

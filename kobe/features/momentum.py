@@ -1,7 +1,6 @@
 """Momentum and mean reversion: IBS and Wilder's RSI."""
 
 from kobe.core.panel import Floats, Panel
-from kobe.features import kernels
 
 
 def internal_bar_strength(panel: Panel, n: int = 1) -> Floats:  # noqa: ARG001 - one bar by definition
@@ -9,11 +8,15 @@ def internal_bar_strength(panel: Panel, n: int = 1) -> Floats:  # noqa: ARG001 -
 
     Known at the close. Source: Pagonidis 2013.
     """
+    from kobe.features import kernels
+
     values: Floats = kernels.filled(kernels.ibs, panel.offsets, panel.high, panel.low, panel.close)
     return values
 
 
 def relative_strength_index(panel: Panel, n: int) -> Floats:
     """Wilder RSI of closes in [0, 100]; NaN before bar n and where nothing moved. Oracle: TA-Lib RSI."""
+    from kobe.features import kernels
+
     values: Floats = kernels.filled(kernels.rsi, panel.offsets, panel.close, n)
     return values

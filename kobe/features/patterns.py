@@ -1,7 +1,6 @@
 """Structure: prior extremes and their age."""
 
 from kobe.core.panel import Floats, Ints, Panel
-from kobe.features import kernels
 
 
 def prior_low(panel: Panel, n: int) -> Floats:
@@ -26,10 +25,14 @@ def prior_high_age(panel: Panel, n: int) -> Floats:
 
 def bars_seen(panel: Panel, n: int = 1) -> Floats:  # noqa: ARG001 - a plain count
     """Count the bars of the same symbol before each bar; 0 at the first."""
+    from kobe.features import kernels
+
     values: Floats = kernels.filled(kernels.bars_seen, panel.offsets)
     return values
 
 
 def _prior(offsets: Ints, low: Floats, n: int) -> tuple[Floats, Floats]:
+    from kobe.features import kernels
+
     lowest, age = kernels.filled(kernels.prior_low_and_age, offsets, low, n, columns=2)
     return lowest, age

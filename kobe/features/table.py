@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kobe.core.panel import Floats, Panel
-from kobe.features import kernels, momentum, patterns, trend, volatility, volume
+from kobe.features import momentum, patterns, trend, volatility, volume
 
 Rows = npt.NDArray[np.int64]
 T = TypeVar("T")
@@ -135,6 +135,8 @@ def _log_adv(table: FeatureTable, rows: Rows) -> Floats:
 
 def _volatility_rank(table: FeatureTable, rows: Rows, window: int = 252) -> Floats:
     """Share of the last 252 bars whose Yang-Zhang volatility was at or below today's."""
+    from kobe.features import kernels
+
     panel = table.panel
     starts = panel.offsets[panel.symbol_of_row[rows]]
     enough = rows - starts >= window + 20

@@ -3,11 +3,12 @@
 import numpy as np
 
 from kobe.core.panel import Floats, Panel
-from kobe.features import kernels
 
 
 def average_true_range(panel: Panel, n: int) -> Floats:
     """Wilder ATR in dollars; NaN before bar n, never 0 in the warm-up. Known at the close. Oracle: TA-Lib ATR."""
+    from kobe.features import kernels
+
     values: Floats = kernels.filled(kernels.wilder_atr, panel.offsets, panel.high, panel.low, panel.close, n)
     return values
 
@@ -18,6 +19,8 @@ def yang_zhang(panel: Panel, n: int) -> Floats:
     NaN before bar n, and everywhere for n = 1. Known at the close. Source: Yang and Zhang 2000; fixture F11 in
     DOMAIN 5.
     """
+    from kobe.features import kernels
+
     if n < 2:
         return np.full(len(panel), np.nan)
     p = panel

@@ -1,7 +1,6 @@
 """Volume: the average dollars that change hands in a day."""
 
 from kobe.core.panel import Floats, Panel
-from kobe.features import kernels
 
 LEAST_OBSERVATIONS = 15
 
@@ -11,6 +10,8 @@ def average_dollar_volume(panel: Panel, n: int) -> Floats:
 
     Split adjustment cancels in the product, so adjusted columns give the raw figure. Known at the close.
     """
+    from kobe.features import kernels
+
     least = min(n, LEAST_OBSERVATIONS)
     values: Floats = kernels.filled(kernels.mean_product, panel.offsets, panel.close, panel.volume, n, least)
     return values

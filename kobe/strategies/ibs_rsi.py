@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from kobe.core.panel import Floats, Ints, Panel
 from kobe.core.signal_table import SignalTable
-from kobe.features import kernels
 from kobe.features.table import FeatureTable
 from kobe.strategies.conditions import Condition, condition, shared_conditions
 from kobe.strategies.spec import (
@@ -49,6 +48,8 @@ class IbsRsiParams(BaseParams):
 
 
 def _exit_mask(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> npt.NDArray[np.uint8]:
+    from kobe.features import kernels
+
     def compute() -> npt.NDArray[np.uint8]:
         if params.exit_rule == "rsi":
             rsi = features.column("rsi", params.rsi_bars)
@@ -75,6 +76,8 @@ class _Weak:
 
 def _weak(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> _Weak:
     """Find them once for all combinations whose thresholds round up to the same coarse ones."""
+    from kobe.features import kernels
+
     ibs_top = np.ceil(params.ibs_max / COARSE_IBS) * COARSE_IBS + 2.0 * THRESHOLD_NOISE
     rsi_top = np.ceil(params.rsi_max / COARSE_RSI) * COARSE_RSI + 2.0 * THRESHOLD_NOISE
 
@@ -90,6 +93,8 @@ def _weak(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> _Weak:
 
 def signals(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> SignalTable:
     """Return every setup of the panel; a signal at row t is known at close t and filled at the open of t + 1."""
+    from kobe.features import kernels
+
     ibs_max, rsi_max = params.ibs_max + THRESHOLD_NOISE, params.rsi_max + THRESHOLD_NOISE
     weak = _weak(panel, features, params)
     long = np.flatnonzero((weak.ibs <= ibs_max) & (weak.rsi <= rsi_max))

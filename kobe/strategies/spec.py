@@ -13,7 +13,6 @@ from kobe.core.ids import short_digest
 from kobe.core.panel import Floats, Panel
 from kobe.core.signal_table import SignalTable
 from kobe.core.threads import in_parts
-from kobe.features import kernels
 from kobe.features.table import FeatureTable
 
 LONG_EXIT, SHORT_EXIT = np.uint8(1), np.uint8(2)
@@ -111,6 +110,8 @@ def in_trend(panel: Panel, features: FeatureTable, params: BaseParams, sign: int
 
 
 def _usable(panel: Panel, features: FeatureTable, params: BaseParams, sign: int) -> Mask:
+    from kobe.features import kernels
+
     def compute() -> Mask:
         out = np.empty(len(panel), dtype=np.bool_)
         adv, atr = features.column("adv_usd", 20), features.column("atr", params.atr_bars)
@@ -135,6 +136,8 @@ def usable_key(params: BaseParams, sign: int) -> tuple[object, ...]:
 
 def beyond(sign: int, price: Floats, level: Floats) -> Mask:
     """Say where a price is strictly above (sign +1) or below (-1) a level by more than float noise."""
+    from kobe.features import kernels
+
     result: Mask = kernels.beyond(sign, price, level, THRESHOLD_NOISE)
     return result
 

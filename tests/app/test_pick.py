@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from kit.home import LAST, SPEC
 
-from kobe.app import import_bars, wiring
+from kobe.app import decision, import_bars, wiring
 from kobe.app.audit import run_audit_verify
 from kobe.app.decision import RECORD
 from kobe.app.explain import ExplainRequest, run_explain
@@ -179,3 +179,33 @@ def test_against_the_market_s_trend_nothing_is_entered_in_scan_and_account_alike
     rows = np.flatnonzero(panel.session == below[-1])
     assert not guarded.assumptions().entry_filter(panel, rows).any()
     assert ctx.assumptions().entry_filter is None
+
+
+def test_a_kept_view_says_what_a_fresh_one_says_and_a_touched_one_is_worked_out_anew(home):
+    ctx = wiring.build(home)
+    inputs = decision.gather(ctx, DAY)
+    fresh = decision.decide(ctx, inputs, fresh=True)
+    assert not ctx.paths.views.exists()
+    first, kept = decision.decide(ctx, inputs), decision.decide(ctx, inputs)
+    assert fresh == first == kept
+    (path,) = ctx.paths.views.glob("*.npz")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert decision.decide(ctx, inputs) == fresh
+    path.write_bytes(b"")
+    assert decision.decide(ctx, inputs) == fresh
+
+
+def test_a_changed_store_is_never_answered_from_an_old_view(home):
+    ctx = wiring.build(home)
+    before = run_scan(ctx, ScanRequest(session=DAY, dry_run=True)).data
+    bars = synthetic_market(SPEC, ctx.calendar)
+    spoiled = bars.with_columns(pl.when(pl.col("date") == DAY).then(pl.col("volume") * 2).otherwise(pl.col("volume"))
+                                .alias("volume"))  # fmt: skip
+    ctx.ledger.close()
+    later = wiring.build(home)
+    import_bars.keep(later, spoiled, MEANING, "spoiled", replace=True)
+    after = run_scan(later, ScanRequest(session=DAY, dry_run=True)).data
+    assert after["data_digest"] != before["data_digest"]
+    assert after["picks"][0]["adv_usd"] > before["picks"][0]["adv_usd"]

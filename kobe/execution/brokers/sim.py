@@ -11,7 +11,6 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from kobe.backtest import fills as rules
 from kobe.core.clock import Clock, new_york_date
 from kobe.core.ports import Account, BrokerOrder, Event, Ledger, Quote
 from kobe.core.types import Effect, Fill, OrderRequest, OrderStatus, OrderType, Side
@@ -166,6 +165,8 @@ class SimBroker:
                 self._append_status(replace(known, status=OrderStatus.FILLED, fills=(fill,), detail=detail))
 
     def _triggered(self, request: OrderRequest, placed: date) -> tuple[Decimal, datetime, str] | None:
+        from kobe.backtest import fills as rules
+
         now = self.clock.now()
         calendar = self.market.calendar
         for session in calendar.between(placed, new_york_date(now)):
@@ -182,6 +183,8 @@ class SimBroker:
     @staticmethod
     def _judge(request: OrderRequest, seen: SimBar, *, fresh: bool, range_known: bool) -> tuple[int, float]:
         """Return (reason, price) of a resting order in one bar; a fresh order never sees the bar's open."""
+        from kobe.backtest import fills as rules
+
         side = 1 if request.side is Side.LONG else -1
         stop = float(request.stop_price or 0)
         target = float("nan") if request.limit_price is None else float(request.limit_price)

@@ -2,14 +2,14 @@
 
 An append is on the disk when it returns, and a key used before makes it the same event again. Triggers refuse to
 change or remove a row, so even a defect elsewhere cannot rewrite history through this file. SQLAlchemy costs
-120 ms and is imported at the first use of a ledger, not with this module.
+a third of a second and is imported at the first write; a process that only reads does without.
 """
 
 import json
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +84,10 @@ class SqlLedger:
             ExternalError: another process holds the ledger.
             ConfigError: the file cannot be read.
         """
+        if self._opened is None and self._path.is_file():
+            told = self._read_only_rows(stream, entity)
+            if told is not None:
+                return [self._event(row) for row in told]
         if self._absent():
             return []
         table = schema.table()
@@ -125,6 +129,18 @@ class SqlLedger:
                     transaction.rollback()
         finally:
             connection.close()
+
+    def _read_only_rows(self, stream: str, entity: str | None) -> list[dict[str, Any]] | None:
+        """Read through a connection of one's own; None where the file is not a ledger yet."""
+        try:
+            with closing(schema.connect(self._path, read_only=True, busy_timeout_s=self._busy_timeout_s)) as connection:
+                version, names = schema.version_and_names(connection)
+                if not version and not names:
+                    return None
+                self._accept(version, names)
+                return schema.rows(connection, stream, entity)
+        except sqlite3.Error as error:
+            raise self._fault(error) from error
 
     def check(self) -> None:
         """Read the whole file and compare it with its own structure.

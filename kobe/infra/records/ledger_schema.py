@@ -53,6 +53,40 @@ def same_key() -> "Select[Any]":
     return table().select().where(c.stream == sa.bindparam("stream"), c.key == sa.bindparam("key"))
 
 
+def connect(path: Path, *, read_only: bool, busy_timeout_s: float) -> sqlite3.Connection:
+    """Return a connection with its promises kept: full synchronisation, transactions begun by whoever uses it."""
+    address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    connection = sqlite3.connect(
+        address, uri=True, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
+    )
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}").close()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def version_and_names(connection: sqlite3.Connection) -> tuple[int, set[str]]:
+    """Read the version of a file's schema and the names of its tables, indexes and triggers."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    names = connection.execute("SELECT name FROM sqlite_master WHERE substr(name, 1, 7) != 'sqlite_'")
+    return int(version), {str(row[0]) for row in names}
+
+
+COLUMNS = ("sequence", "stream", "entity", "kind", "at_ns", "payload")
+
+
+def rows(connection: sqlite3.Connection, stream: str, entity: str | None) -> list[dict[str, Any]]:
+    """Return the events of a stream, or of one entity in it, oldest first."""
+    asked, values = "stream = ?", [stream]
+    if entity is not None:
+        asked, values = "stream = ? AND entity = ?", [stream, entity]
+    query = f"SELECT {', '.join(COLUMNS)} FROM {_TABLE} WHERE {asked} ORDER BY sequence"  # noqa: S608 - our own names
+    return [dict(zip(COLUMNS, row, strict=True)) for row in connection.execute(query, values)]
+
+
 def open_engine(path: Path, *, read_only: bool, busy_timeout_s: float) -> "Engine":
     """Return an engine whose connections keep their promises: full synchronisation, transactions begun by us.
 
@@ -60,21 +94,11 @@ def open_engine(path: Path, *, read_only: bool, busy_timeout_s: float) -> "Engin
     """
     import sqlalchemy as sa
 
-    address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            address, uri=True, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
-        )
-        try:
-            for pragma in _PRAGMAS:
-                connection.execute(f"PRAGMA {pragma}").close()
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
+    engine = sa.create_engine(
+        "sqlite://",
+        creator=lambda: connect(path, read_only=read_only, busy_timeout_s=busy_timeout_s),
+        poolclass=sa.QueuePool,
+    )
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:

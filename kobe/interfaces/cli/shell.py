@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -104,9 +105,18 @@ def execute(
 
         clock = None if as_of is None else SteppingClock(as_of)
         callback = progress_bar() if progress and not json else None
-        return use_case(wiring.build(OPTIONS.home, config=OPTIONS.config, clock=clock, progress=callback))
+        ctx = wiring.build(OPTIONS.home, config=OPTIONS.config, clock=clock, progress=callback)
+        begin_collecting()
+        return use_case(ctx)
 
     show(run, json=json)
+
+
+def begin_collecting() -> None:
+    """Look for garbage from here on, and not among what the start has made (`main` turned it off)."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 def show(run: Callable[[], Document], *, json: bool) -> None:

@@ -1,0 +1,87 @@
+"""Session views kept on disk: the first scan of a session works its view out, every later look reads it back.
+
+A view is named by everything it depends on (bars, calendar, universe, parameters, code), and carries its own digest:
+one that is torn or was touched is worked out anew.
+"""
+
+import hashlib
+from dataclasses import asdict
+from datetime import date
+
+from kobe.app import experiments
+from kobe.app.context import Context
+from kobe.core.errors import StaleDataError
+from kobe.core.ids import digest
+from kobe.core.panel import Panel
+from kobe.decisions import view
+from kobe.decisions.scan import cut
+from kobe.decisions.view import SessionView
+from kobe.reports.document import Document, jsonable
+from kobe.strategies.spec import BaseParams
+
+KEPT = 30
+_SEAL_BYTES = 32
+
+
+def session_view(
+    ctx: Context, session: date, params: dict[str, BaseParams], market_symbol: str, *, fresh: bool = False
+) -> tuple[Panel, SessionView]:
+    """Return the bars up to a session and nothing later, and the session as the strategies saw it.
+
+    Args:
+        ctx: context.
+        session: which.
+        params: strategy id -> parameters.
+        market_symbol: whose bars describe the market.
+        fresh: work it out from the bars even where it is kept; for proofs.
+
+    Raises:
+        StaleDataError: the store has no bars of the session.
+    """
+    past, number = cut(ctx.panel(), session)
+    told = [ctx.panel.key, ctx.calendar.digest, session.isoformat(), market_symbol, experiments.code_digest()]
+    key = digest([told, {name: jsonable(asdict(p)) for name, p in params.items()}])[:24]
+    path = ctx.paths.views / f"{session}-{key}.npz"
+    if not fresh and path.is_file():
+        kept = _opened(path.read_bytes())
+        if kept is not None:
+            return past, kept
+    seen = view.observe(past, number, params, market_symbol)
+    if not fresh:
+        content = view.to_bytes(seen)
+        ctx.artifacts.write(path, hashlib.blake2b(content, digest_size=_SEAL_BYTES).digest() + content, wait=False)
+        _forget(ctx)
+    return past, seen
+
+
+def _opened(sealed: bytes) -> SessionView | None:
+    content = sealed[_SEAL_BYTES:]
+    if hashlib.blake2b(content, digest_size=_SEAL_BYTES).digest() != sealed[:_SEAL_BYTES]:
+        return None
+    return view.from_bytes(content)
+
+
+def _forget(ctx: Context) -> None:
+    """Keep the newest views only."""
+    held = sorted(ctx.paths.views.glob("*.npz"), key=lambda p: p.stat().st_mtime)
+    for old in held[:-KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def run_prepare(ctx: Context, session: date) -> Document:
+    """Work out what a session looked like, so that the scan of it need not; nothing is decided."""
+    from kobe.app import decision
+
+    found = decision.champion(ctx, session)
+    params = decision.scan_params(ctx, None if found is None else found[1])
+    try:
+        _, seen = session_view(ctx, session, params, ctx.settings.market.symbol)
+    except StaleDataError as error:
+        return Document(schema="kobe.prepare/1", title=f"View of {session}", summary=(error.message,),
+                        data={"session": str(session), "symbols": 0})  # fmt: skip
+    signals = {name: len(s.signals) for name, s in seen.strategies.items()}
+    return Document(
+        schema="kobe.prepare/1", title=f"View of {session}",
+        summary=(f"{len(seen.here)} symbols, signals: " + ", ".join(f"{n} {k}" for n, k in signals.items()),),
+        data={"session": str(session), "symbols": len(seen.here), "signals": signals, "data_digest": seen.data_digest},
+    )  # fmt: skip
