@@ -17,6 +17,7 @@ PARTS: dict[str, Callable[[], list[Bar]]] = {
     "growth": passes.growth,
     "cold": processes.cold,
     "help": processes.start_up,
+    "W3": processes.scan,
     "W4": processes.montecarlo,
     "dask": processes.dask,
 }

@@ -102,6 +102,26 @@ def montecarlo() -> list[Bar]:
     ]  # fmt: skip
 
 
+def scan() -> list[Bar]:
+    """W3, by its own bench: the evening scan of 900 symbols against the naive loop."""
+    text = run([sys.executable, "scripts/bench/pick.py"]).facts["out"]
+    print(text)
+    names = {"first": "first scan after new bars", "kept": "scan of a prepared session"}
+    took = {name: _figure(text, rf"(?m)^{name} +([\d.]+) s") for name in (*names, "naive", "replay")}
+    found = [
+        Bar(name=f"W3 naive loop / {words}", ours=f"{took[name]:.2f} s", theirs=f"{took['naive']:.2f} s",
+            ratio=took["naive"] / took[name], required=20.0)
+        for name, words in names.items()
+    ]  # fmt: skip
+    inside = _figure(text, r"(?m)^explain, its own work +([\d.]+) s")
+    whole = (("W3 whole process, prepared", took["kept"], 1.0), ("explain, its own work", inside, 0.5),
+             ("replay of one session, whole process", took["replay"], 2.0))  # fmt: skip
+    return found + [
+        Bar(name=name, ours=f"{s:.2f} s", theirs=f"{most:.1f} s", ratio=s, required=most, at_least=False)
+        for name, s, most in whole
+    ]
+
+
 def dask() -> list[Bar]:
     """The dask backend on two workers, by its own bench."""
     text = run([sys.executable, "scripts/bench/compute.py", "--workers", "2"]).facts["out"]
