@@ -4,6 +4,8 @@ import hashlib
 import io
 import json
 from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,10 +107,25 @@ def run_meta_dataset(ctx: Context) -> Document:
     )  # fmt: skip
 
 
-def run_train_meta(ctx: Context) -> Document:
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """Where the holdout begins (None: with the last fifth of the dates), and whose evidence is learned from besides.
+
+    `also` are `wf_outputs` folders of other homes: other years, another universe.
+    """
+
+    holdout_from: date | None = None
+    also: tuple[Path, ...] = ()
+
+
+def run_train_meta(ctx: Context, request: TrainRequest = TrainRequest()) -> Document:
     """Train a candidate and put it, with the base rate it must beat, into the registry."""
-    held = lesson(ctx)
-    trained = train.train(held.frame, held.params, seed=ctx.settings.run.seed)
+    held = _with_others(lesson(ctx), request.also)
+    first = request.holdout_from
+    trained = train.train(
+        held.frame, held.params, seed=ctx.settings.run.seed,
+        holdout_from=None if first is None else ctx.calendar.number(ctx.calendar.next(first - timedelta(days=1))),
+    )  # fmt: skip
     facts = {
         "knowable_from": held.through, "banners": list(held.banners), "features": list(FEATURE_COLUMNS),
         "rows": len(held.frame), "versions": _versions(),
@@ -124,6 +141,20 @@ def run_train_meta(ctx: Context) -> Document:
     ctx.artifacts.write(ctx.models.folder / model_id / HOLDOUT, rows)
     ctx.audit.append("train_meta", {"candidate": model_id, "base_rate": base_id, "skill": trained.skill})
     return _trained_document(trained, model_id, base_id, held.banners)
+
+
+def _with_others(own: Lesson, folders: tuple[Path, ...]) -> Lesson:
+    """Put the data sets of other homes beside one's own; parameters and the end of the evidence stay one's own."""
+    frames, banners = [own.frame], set(own.banners)
+    for folder in folders:
+        path = folder / DATASET
+        if not path.is_file():
+            raise MissingDataError("no data set in this folder", seen=path, expected="wf_outputs of another home")
+        frames.append(pl.read_parquet(path).select(own.frame.columns))
+        told = [json.loads(p.read_text(encoding="utf-8"))["banners"] for p in sorted(folder.glob(f"*/{SUMMARY}"))]
+        banners |= {b for one in told for b in one}
+    frame = pl.concat(frames).sort("signal_date", "symbol", "strategy")
+    return Lesson(frame=frame, summaries={n: {**s, "banners": sorted(banners)} for n, s in own.summaries.items()})
 
 
 def _versions() -> dict[str, str]:

@@ -59,8 +59,15 @@ class Trained:
     report: dict[str, Any]
 
 
-def blocks(session: npt.NDArray[np.int32], exit_session: npt.NDArray[np.int32]) -> Blocks:
+def blocks(
+    session: npt.NDArray[np.int32], exit_session: npt.NDArray[np.int32], holdout_from: int | None = None
+) -> Blocks:
     """Cut rows into time blocks by signal date; a label that ends in a later block belongs to neither.
+
+    Args:
+        session: of each row's signal.
+        exit_session: at which its label is known.
+        holdout_from: first session of the holdout; None lets it follow from the number of dates.
 
     Raises:
         ModelError: too few dates to cut.
@@ -71,7 +78,16 @@ def blocks(session: npt.NDArray[np.int32], exit_session: npt.NDArray[np.int32]) 
             "too few signal dates to train on", seen=len(dates), expected="60 or more",
             next_command="kobe walk-forward",
         )  # fmt: skip
-    starts = tuple(int(dates[int(len(dates) * b)]) for b in BORDERS)
+    if holdout_from is None:
+        starts = tuple(int(dates[int(len(dates) * b)]) for b in BORDERS)
+    else:
+        before = dates[dates < holdout_from]
+        if len(before) < 60 or len(before) == len(dates):
+            raise ModelError(
+                "the holdout leaves too few dates on one side", seen=f"{len(before)} of {len(dates)} before",
+                expected="60 or more, and some after", next_command="kobe meta dataset",
+            )  # fmt: skip
+        starts = (*(int(before[int(len(before) * b / BORDERS[2])]) for b in BORDERS[:2]), holdout_from)
     edges = (0, *starts, int(np.iinfo(np.int32).max))
     masks = [(session >= a) & (session < b) & (exit_session < b) for a, b in pairwise(edges)]
     return Blocks(
@@ -176,13 +192,16 @@ def _best_single(x: Floats, y: Floats, weight: Floats, cut: Blocks) -> tuple[str
     return chosen
 
 
-def train(frame: pl.DataFrame, strategy_params: dict[str, dict[str, Any]], *, seed: int) -> Trained:
+def train(
+    frame: pl.DataFrame, strategy_params: dict[str, dict[str, Any]], *, seed: int, holdout_from: int | None = None
+) -> Trained:
     """Train a candidate and judge it once on the holdout.
 
     Args:
         frame: the data set (`dataset.build`).
         strategy_params: parameters the scan is to use with this model.
         seed: for the simulated null of the calibration error.
+        holdout_from: first session of the holdout, or None.
 
     Raises:
         ModelError: too few rows or dates, or only one class.
@@ -198,7 +217,7 @@ def train(frame: pl.DataFrame, strategy_params: dict[str, dict[str, Any]], *, se
         )  # fmt: skip
     weight = frame.get_column("weight").to_numpy()
     session, exits = frame.get_column("session").to_numpy(), frame.get_column("exit_session").to_numpy()
-    cut = blocks(session, exits)
+    cut = blocks(session, exits, holdout_from)
     mine = (a[cut.fit] for a in (x, y, weight, session, exits))
     strength = _choose_strength(*mine)
     pipeline = _fit(x[cut.fit], y[cut.fit], weight[cut.fit], strength)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,26 @@ def _walked(bench: Bench, name: str, file: str, members: Path | None = None) -> 
     return {"walk": strategies, "judged": ctx.experiments.runs()[-1].results}
 
 
+def derive_meta(bench: Bench) -> dict[str, Any]:
+    """A model learned from the signals of 2000 to 2015, judged on those of 2016 to 2020."""
+    from kobe.app.promote import run_promote
+    from kobe.app.train_meta import TrainRequest, run_train_meta
+
+    homes = {}
+    for name, file in (("meta_old", "equities_daily_2000_2009.parquet"), ("meta_new", "equities_daily.parquet")):
+        bars, ctx = bench.file(file), bench.home(name)
+        told = import_bars.provenance(bars.stem, "consolidated", "split", "static-current")
+        import_bars.run_import(ctx, import_bars.ImportRequest(file=bars, mapping={}, provenance=told))
+        run_actions_import(ctx, bench.file("corporate_actions.parquet"), "corporate_actions", dry_run=False)
+        run_walk_forward(ctx, WalkForwardRequest())
+        homes[name] = ctx
+    own, other = homes["meta_new"], homes["meta_old"].paths.walk_forward
+    trained = run_train_meta(own, TrainRequest(holdout_from=date(2016, 1, 1), also=(other,))).data
+    lines = run_promote(own).data["lines"]
+    failed = sum(not line["passed"] for line in lines)
+    return {**trained, "conditions": len(lines), "failed": failed, "lines": lines}
+
+
 def derive_demo(bench: Bench) -> dict[str, Any]:
     """The same on the made-up market; needs no data."""
     return _demo(bench, "demo", None)
@@ -192,5 +213,6 @@ SOURCES: dict[str, Source] = {
         command=f"kobe walk-forward --thorough, on {FREE_FILE}.parquet and data.universe = sp500",
         derive=derive_walk_members,
     ),
+    "meta": Source(command="kobe train-meta --holdout-from 2016-01-01 --with OLD/wf_outputs", derive=derive_meta),
     "demo": Source(command="kobe demo --json", derive=derive_demo),
 }

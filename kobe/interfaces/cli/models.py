@@ -1,10 +1,12 @@
 """What may speak for a signal: the data set, the training, the registry and who is champion."""
 
+from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kobe.interfaces.cli.shell import DryRun, Json, execute
+from kobe.interfaces.cli.shell import DryRun, Json, execute, parse_day
 
 if TYPE_CHECKING:
     from kobe.app.context import Context
@@ -30,16 +32,24 @@ def meta_dataset(json: Json = False) -> None:
     execute(use_case, json=json)
 
 
-def train_meta(json: Json = False) -> None:
+def train_meta(
+    holdout_from: Annotated[
+        date | None, typer.Option(parser=parse_day, metavar="DATE", help="First day the training never sees.")
+    ] = None,
+    also: Annotated[
+        list[Path] | None, typer.Option("--with", help="wf_outputs of another home to learn from as well; repeatable.")
+    ] = None,
+    json: Json = False,
+) -> None:
     """Train the calibrated meta-model on the walk-forward's out-of-sample trades; it may find no skill, and says so.
 
-    Example: kobe train-meta
+    Example: kobe train-meta --holdout-from 2016-01-01
     """
 
     def use_case(ctx: "Context") -> "Document":
-        from kobe.app.train_meta import run_train_meta
+        from kobe.app.train_meta import TrainRequest, run_train_meta
 
-        return run_train_meta(ctx)
+        return run_train_meta(ctx, TrainRequest(holdout_from=holdout_from, also=tuple(also or ())))
 
     execute(use_case, json=json)
 
