@@ -22,6 +22,7 @@ class Section:
 
     Attributes:
         picture: inline SVG of our own making; only HTML shows it.
+        letters: the picture drawn with letters, for terminal and Markdown.
         lists: (heading, sentences) pairs.
         boxed: HTML draws a frame around it: what a reader in a hurry must not miss.
         folded: HTML folds the table away under these words; empty: it is open.
@@ -32,6 +33,7 @@ class Section:
     lines: tuple[str, ...] = ()
     table: Table | None = None
     picture: str | None = None
+    letters: tuple[str, ...] = ()
     lists: tuple[tuple[str, tuple[str, ...]], ...] = ()
     boxed: bool = False
     folded: str = ""

@@ -10,6 +10,7 @@ from kobe.reports.render.svg_base import responsive
 from kobe.reports.render.svg_levels import letter_chart, level_chart
 
 SHOWN = 10
+LISTED = ("casual", "technical")  # the executive story is the summary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ def build(case: Case) -> Document:
     p = case.pick
     title = f"{p['symbol']}, {p['strategy']}, {p['signal_date']}: rank {p['rank']}"
     sections = (
-        Section(title="In short", lists=tuple((n, tuple(s["text"] for s in told)) for n, told in case.stories.items())),
+        Section(title="In words", lists=tuple((n, tuple(s["text"] for s in case.stories[n])) for n in LISTED)),
         _chart(case),
         _saw(case),
         _model(case),
@@ -72,9 +73,8 @@ def _chart(case: Case) -> Section:
     label = f"{case.pick['symbol']}, raw dollars"
     return Section(
         title=f"Its last {len(case.bars)} bars",
-        lines=letter_chart(case.bars, case.levels),
+        letters=letter_chart(case.bars, case.levels),
         picture=responsive(lambda width: level_chart(label, case.bars[-_room(width) :], case.levels, width)),
-        in_place_of_picture=True,
     )
 
 

@@ -21,6 +21,8 @@ def render(document: Document) -> str:
 def _section(section: Section) -> list[str]:
     lines = [f"## {_escape(section.title)}", ""] if section.title else []
     lines += [f"- {_escape(line)}" for line in section.lines]
+    if section.letters:
+        lines += ["", "```text", *(line.replace("`", "'").rstrip() for line in section.letters), "```"]
     for heading, sentences in section.lists:
         lines += ["", f"**{_escape(heading)}**", "", *[f"- {_escape(s)}" for s in sentences]]
     if section.table is not None:

@@ -38,6 +38,8 @@ def _print_section(console: Any, section: Section) -> None:
         console.print(Text(section.title, style="bold cyan"))
     for line in section.lines:
         console.print(line, markup=False)
+    for line in section.letters:
+        console.print(line, markup=False)
     for heading, sentences in section.lists:
         console.print(Text(heading, style="bold"))
         for sentence in sentences:
