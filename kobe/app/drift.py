@@ -9,9 +9,9 @@ import polars as pl
 from kobe.app import drift_report, standing
 from kobe.app.context import Context
 from kobe.app.drift_report import NO_RECORD, TOO_FEW, Judged
-from kobe.app.walk_forward import DATASET
+from kobe.app.signals_file import read_signals
 from kobe.backtest import engine
-from kobe.core.errors import MissingDataError, ModelError, StaleDataError
+from kobe.core.errors import ModelError, StaleDataError
 from kobe.core.panel import Floats, Panel
 from kobe.features.table import FeatureTable
 from kobe.learning import drift
@@ -94,18 +94,7 @@ def _bars_until(ctx: Context, session: date) -> Panel:
 
 def _evidence(ctx: Context, through: date) -> pl.DataFrame:
     """Read the data set of the walk-forward up to the end of the model's evidence, in the order of time."""
-    path = ctx.paths.walk_forward / DATASET
-    try:
-        frame = pl.read_parquet(path)
-    except FileNotFoundError as error:
-        raise MissingDataError(
-            "no walk-forward to compare with", seen=path, next_command="kobe walk-forward"
-        ) from error
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ModelError("the data set cannot be read", seen=error, next_command="kobe walk-forward") from error
-    missing = [c for c in NEEDED if c not in frame.columns]
-    if missing:
-        raise ModelError("the data set has other columns", seen=missing, next_command="kobe walk-forward")
+    frame = read_signals(ctx.paths.walk_forward, NEEDED)
     return frame.filter(pl.col("exit_session") <= ctx.calendar.number(through)).sort("session", maintain_order=True)
 
 

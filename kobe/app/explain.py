@@ -8,11 +8,11 @@ from datetime import date
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from kobe.app import decision
 from kobe.app.context import Context
 from kobe.app.decision import PICKS, TRADE
+from kobe.app.signals_file import read_signals
 from kobe.core.errors import MissingDataError, UsageError
 from kobe.core.panel import Floats
 from kobe.decisions import narrative
@@ -24,7 +24,6 @@ from kobe.reports.document import Document
 from kobe.reports.render.svg_bars import Ohlc
 
 BARS = 60
-DATASET = "dataset.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,7 @@ def run_explain(ctx: Context, request: ExplainRequest) -> Document:
     model = None if pick["model_id"] is None else ctx.models.load(pick["model_id"])[0]
     inputs = np.array([_nan(pick[f"feature_{name}"]) for name in FEATURE_COLUMNS])
     explanation, base = _shares(model, pick, inputs)
-    like = analogues.nearest(_dataset(ctx), pick["strategy"], inputs, session)
+    like = analogues.nearest(read_signals(ctx.paths.walk_forward, FEATURE_COLUMNS), pick["strategy"], inputs, session)
     saw = record["saw"].get(pick["signal_id"], [])
     chosen = _rows(ctx, session, TRADE)[0]
     stories = {
@@ -106,13 +105,6 @@ def _shares(
         f"The base rate of {pick['strategy']}: ({record.wins:,} wins + 10) / ({record.trades:,} trades + 20) = "
         f"{record.base_rate:.4f}, the same for each of its signals. It knows nothing of this one."
     )
-
-
-def _dataset(ctx: Context) -> pl.DataFrame:
-    path = ctx.paths.walk_forward / DATASET
-    if not path.is_file():
-        raise MissingDataError("no walk-forward to compare with", seen=path, next_command="kobe walk-forward")
-    return pl.read_parquet(path)
 
 
 def _chart(

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from kobe.app.context import Context
-from kobe.app.walk_forward import DATASET, SUMMARY
+from kobe.app.signals_file import DATASET, read_signals
+from kobe.app.walk_forward import SUMMARY
 from kobe.backtest import metrics
 from kobe.core.errors import MissingDataError, ModelError
 from kobe.learning import promote, train
@@ -54,8 +55,8 @@ def lesson(ctx: Context) -> Lesson:
         ModelError: its data set cannot be read, or has other features than this version computes.
     """
     root = ctx.paths.walk_forward
+    frame = read_signals(root, FEATURE_COLUMNS)
     try:
-        frame = pl.read_parquet(root / DATASET)
         summaries = {
             name: json.loads((root / name / SUMMARY).read_text(encoding="utf-8")) for name in ctx.settings.strategies
         }
@@ -63,11 +64,8 @@ def lesson(ctx: Context) -> Lesson:
         raise MissingDataError(
             "no walk-forward to learn from", seen=error.filename, next_command="kobe walk-forward"
         ) from error
-    except (pl.exceptions.PolarsError, ValueError) as error:
-        raise ModelError("the data set cannot be read", seen=error, next_command="kobe walk-forward") from error
-    missing = [c for c in FEATURE_COLUMNS if c not in frame.columns]
-    if missing:
-        raise ModelError("the data set has other features", seen=missing, next_command="kobe walk-forward")
+    except ValueError as error:
+        raise ModelError("a summary cannot be read", seen=error, next_command="kobe walk-forward") from error
     return Lesson(frame=frame, summaries=summaries)
 
 
@@ -147,10 +145,7 @@ def _with_others(own: Lesson, folders: tuple[Path, ...]) -> Lesson:
     """Put the data sets of other homes beside one's own; parameters and the end of the evidence stay one's own."""
     frames, banners = [own.frame], set(own.banners)
     for folder in folders:
-        path = folder / DATASET
-        if not path.is_file():
-            raise MissingDataError("no data set in this folder", seen=path, expected="wf_outputs of another home")
-        frames.append(pl.read_parquet(path).select(own.frame.columns))
+        frames.append(read_signals(folder, own.frame.columns).select(own.frame.columns))
         told = [json.loads(p.read_text(encoding="utf-8"))["banners"] for p in sorted(folder.glob(f"*/{SUMMARY}"))]
         banners |= {b for one in told for b in one}
     frame = pl.concat(frames).sort("signal_date", "symbol", "strategy")

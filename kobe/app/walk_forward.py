@@ -13,6 +13,7 @@ from kobe.app import experiments, judgement, shipping, split_files, tables
 from kobe.app.context import Context
 from kobe.app.evidence import collect
 from kobe.app.evidence_charts import benchmark_of
+from kobe.app.signals_file import DATASET
 from kobe.app.verdict import verdict
 from kobe.backtest import walk_forward
 from kobe.backtest.engine import Assumptions
@@ -31,7 +32,7 @@ from kobe.strategies import STRATEGIES
 from kobe.strategies.spec import Strategy
 
 GRIDS = ("full", "one")
-SUMMARY, DATASET, REPORT = "summary.json", "dataset.parquet", "walk_forward"
+SUMMARY, REPORT = "summary.json", "walk_forward"
 RENDERERS: dict[str, Callable[[Document], str]] = {
     "html": html.render, "md": markdown.render, "json": terminal.as_json,
 }  # fmt: skip

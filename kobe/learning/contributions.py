@@ -54,17 +54,9 @@ def explain(card: Logistic, row: Floats) -> Explanation:
     Returns:
         Shares sorted by size, largest first; ties by name.
     """
-    unknown = np.isnan(row)
-    filled = np.where(unknown, np.array(card.medians), row)
-    inputs = np.concatenate([filled, unknown[list(card.indicators)].astype(np.float64)])
-    terms = np.array(card.coefficients) * (inputs - np.array(card.means)) / np.array(card.scales)
-    slope, shift = (1.0, 0.0) if card.sigmoid is None else (-card.sigmoid[0], -card.sigmoid[1])
-    terms = slope * terms
-    shares = terms[: len(row)].copy()
-    for k, column in enumerate(card.indicators):
-        shares[column] += terms[len(row) + k]
-    start = slope * card.intercept + shift
-    end = start + float(terms.sum())
+    start, parts_of_row = log_odds_parts(card, row[None, :])
+    shares = parts_of_row[0]
+    end = start + float(shares.sum())
     base, p = _sigmoid(start), _sigmoid(end)
     rate = (p - base) / (end - start) if end != start else 0.0
     parts = [
@@ -73,6 +65,24 @@ def explain(card: Logistic, row: Floats) -> Explanation:
     ]
     ordered = sorted(parts, key=lambda c: (-abs(c.log_odds), c.name))
     return Explanation(base=base, probability=p, base_log_odds=start, log_odds=end, parts=tuple(ordered))
+
+
+def log_odds_parts(model: Logistic, matrix: Floats) -> tuple[float, Floats]:
+    """Return the log-odds of a model as a constant and one part per feature, float64[n, features].
+
+    A feature's being unknown is an input of its own to the model; here it belongs to the feature.
+    """
+    unknown = np.isnan(matrix)
+    count = matrix.shape[1]
+    slope = np.array(model.coefficients) / np.array(model.scales)
+    means = np.array(model.means)
+    parts = (np.where(unknown, np.array(model.medians), matrix) - means[:count]) * slope[:count]
+    for k, column in enumerate(model.indicators, start=count):
+        parts[:, column] += (unknown[:, column] - means[k]) * slope[k]
+    if model.sigmoid is None:
+        return model.intercept, parts
+    a, b = model.sigmoid
+    return -(a * model.intercept + b), -a * parts
 
 
 def _sigmoid(z: float) -> float:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from kobe.core.errors import DataError
 from kobe.core.panel import Floats, Ints
 from kobe.learning import calibrate
+from kobe.learning.contributions import log_odds_parts
 from kobe.learning.model import Logistic
 
 REPEATS = 50
@@ -108,24 +109,6 @@ def permutation_importance(
 def _check_rows(*matrices: Floats) -> None:
     if any(len(m) == 0 for m in matrices):
         raise DataError("no rows to explain a model by", expected="one or more", next_command="kobe walk-forward")
-
-
-def log_odds_parts(model: Logistic, matrix: Floats) -> tuple[float, Floats]:
-    """Return the log-odds of a model as a constant and one part per feature, float64[n, features].
-
-    A feature's being unknown is an input of its own to the model; here it belongs to the feature.
-    """
-    unknown = np.isnan(matrix)
-    count = matrix.shape[1]
-    slope = np.array(model.coefficients) / np.array(model.scales)
-    means = np.array(model.means)
-    parts = (np.where(unknown, np.array(model.medians), matrix) - means[:count]) * slope[:count]
-    for k, column in enumerate(model.indicators, start=count):
-        parts[:, column] += (unknown[:, column] - means[k]) * slope[k]
-    if model.sigmoid is None:
-        return model.intercept, parts
-    a, b = model.sigmoid
-    return -(a * model.intercept + b), -a * parts
 
 
 def linear_shap(model: Logistic, matrix: Floats, background: Floats) -> Attribution:

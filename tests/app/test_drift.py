@@ -11,8 +11,8 @@ from kit.home import LAST
 from kobe.app import import_bars, standing, wiring
 from kobe.app.audit import run_audit_verify
 from kobe.app.drift import DriftRequest, run_drift
+from kobe.app.signals_file import DATASET
 from kobe.app.standing import states_at
-from kobe.app.walk_forward import DATASET
 from kobe.core.errors import DataError, ExitCode, ModelError, StaleDataError
 from kobe.learning import train
 

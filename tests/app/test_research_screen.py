@@ -11,7 +11,7 @@ from kit.command import kobe, one_line
 
 from kobe.app import output, wiring
 from kobe.app.research_screen import ScreenRequest, run_research_screen
-from kobe.app.walk_forward import DATASET
+from kobe.app.signals_file import DATASET
 from kobe.core.errors import MissingDataError, ModelError, UsageError
 from kobe.learning import train
 from kobe.learning.alphas import ALPHAS
