@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from kobe.app.context import Context
+from kobe.core.panel import Floats
 from kobe.learning import alphas, importance
 from kobe.learning.alphas import ALPHAS, Evidence, Likeness
 from kobe.learning.dataset import FEATURE_COLUMNS
