@@ -142,7 +142,7 @@ def test_a_record_that_is_not_there_or_not_of_these_bars_is_refused_and_is_no_lo
     with pytest.raises(ModelError, match="no bars"):
         run_research_screen(ctx, ScreenRequest())
     frame.drop("volume_z").write_parquet(path)
-    with pytest.raises(ModelError, match="lacks columns"):
+    with pytest.raises(ModelError, match="other columns"):
         run_research_screen(ctx, ScreenRequest())
     frame.filter(pl.col("strategy") == "ibs_rsi").write_parquet(path)
     with pytest.raises(MissingDataError, match="no signals to buy"):
