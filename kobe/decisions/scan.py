@@ -255,6 +255,8 @@ def trade_of_day(
     if not candidates:
         return None, "no_signal: no strategy fired"
     if not picks:
+        if any(c.rejection is None for c in candidates):
+            return None, "no_place: signals stand, and none has a place among the picks (quota, correlation or sector)"
         counts = Counter(str(c.rejection) for c in candidates)
         told = ", ".join(f"{n} {code}" for code, n in sorted(counts.items()))
         return None, f"{counts.most_common(1)[0][0]}: every signal is refused ({told})"

@@ -10,6 +10,8 @@ from kobe.core.intervals import wilson_interval
 from kobe.core.panel import Floats
 from kobe.learning.dataset import FEATURE_COLUMNS
 
+NOISE = 1e-9  # a column that differs by less than this share of itself is the same number everywhere
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analogue:
@@ -56,12 +58,7 @@ def nearest(frame: pl.DataFrame, strategy: str, row: Floats, known_by: date, *, 
     if not len(past):
         return Likeness(nearest=(), searched=0, won=nothing, low=nothing, high=nothing, mean_r=nothing)
     values = past.select(FEATURE_COLUMNS).to_numpy()
-    spread = np.nanstd(values, axis=0)
-    usable = np.isfinite(spread) & (spread > 0) & ~np.isnan(row)
-    gaps = (values[:, usable] - row[usable]) / spread[usable]
-    known = ~np.isnan(gaps)
-    total = np.where(known, gaps, 0.0) ** 2
-    distance = np.sqrt(total.sum(axis=1) / np.maximum(known.sum(axis=1), 1))
+    distance = _distances(values, row)
     order = np.argsort(distance, kind="stable")[:count]
     chosen = past[order]
     r = chosen.get_column("r_net").to_numpy()
@@ -76,3 +73,18 @@ def nearest(frame: pl.DataFrame, strategy: str, row: Floats, known_by: date, *, 
     return Likeness(
         nearest=found, searched=len(past), won=float((r > 0).mean()), low=low, high=high, mean_r=float(r.mean())
     )
+
+
+def _distances(values: Floats, row: Floats) -> Floats:
+    """Root mean square of the gaps in standard deviations; infinite for a row that shares no known input."""
+    known = ~np.isnan(values)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, values, 0.0).sum(axis=0) / count
+    spread = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / count)
+    varies = spread > NOISE * np.maximum(np.abs(mean), 1.0)
+    usable = varies & ~np.isnan(row)
+    shared = known[:, usable]
+    gaps = np.where(shared, (values[:, usable] - row[usable]) / spread[usable], 0.0)
+    inputs = shared.sum(axis=1)
+    found: Floats = np.sqrt((gaps**2).sum(axis=1) / np.maximum(inputs, 1))
+    return np.where(inputs > 0, found, np.inf)

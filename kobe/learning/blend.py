@@ -21,4 +21,5 @@ def blended(probability: float, tone: float, weight: float) -> float:
         raise ValueError(msg)
     if weight == 0.0 or tone == 0.0 or probability in (0.0, 1.0):
         return probability
-    return 1.0 / (1.0 + math.exp(-(math.log(probability / (1.0 - probability)) + weight * tone)))
+    odds = math.log(probability) - math.log1p(-probability) + weight * tone
+    return 1.0 / (1.0 + math.exp(-odds)) if odds > 0 else math.exp(odds) / (1.0 + math.exp(odds))
