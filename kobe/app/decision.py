@@ -4,7 +4,9 @@
 and the replay all decide through `decide`.
 """
 
+import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from decimal import Decimal
@@ -14,7 +16,7 @@ from typing import Any
 from kobe.app import news, standing, tables, views
 from kobe.app.context import Context
 from kobe.app.entry_filter import entry_filter
-from kobe.app.settings import EarningsSettings, ScanSettings
+from kobe.app.settings import EarningsSettings, MarketSettings, ScanSettings
 from kobe.core.errors import IntegrityError, MissingDataError
 from kobe.core.ids import canonical_json
 from kobe.core.ports import Artifacts
@@ -107,13 +109,17 @@ def _sectors(ctx: Context, chosen: ScanSettings) -> dict[str, str]:
 
     path = ctx.paths.home / chosen.sectors_file
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {row["symbol"].strip().upper(): row["sector"].strip() for row in csv.DictReader(file)}
-    except (OSError, KeyError, AttributeError) as error:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            found = {row["symbol"].strip().upper(): row["sector"].strip() for row in csv.DictReader(file, strict=True)}
+    except (OSError, KeyError, AttributeError, ValueError, csv.Error) as error:
         raise MissingDataError(
             "scan.max_per_sector needs the sectors", seen=f"{path}: {error}", expected="a CSV with symbol,sector",
             next_command="kobe config show",
         ) from error  # fmt: skip
+    if not found:
+        raise MissingDataError("the sectors file holds no row", seen=path, expected="a CSV with symbol,sector",
+                               next_command="kobe config show")  # fmt: skip
+    return found
 
 
 def decide(ctx: Context, inputs: Inputs, *, fresh: bool = False) -> Scan:
@@ -127,7 +133,11 @@ def decide(ctx: Context, inputs: Inputs, *, fresh: bool = False) -> Scan:
     model = None if inputs.model_id is None else (inputs.model_id, ctx.models.load(inputs.model_id)[0])
     chosen = ScanSettings.model_validate(inputs.scan)
     settings = ctx.settings.model_copy(
-        update={"scan": chosen, "earnings": EarningsSettings.model_validate(inputs.earnings)}
+        update={
+            "scan": chosen,
+            "earnings": EarningsSettings.model_validate(inputs.earnings),
+            "market": MarketSettings(symbol=inputs.market_symbol),
+        }
     )
     held_back = entry_filter(settings, ctx.reference)
     choice = Choice(
@@ -148,17 +158,15 @@ def _limits(told: dict[str, Any]) -> Limits:
     return Limits(**values)
 
 
-def outputs(
-    ctx: Context, found: Scan, artifacts: Artifacts, folder: Path
-) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    """Write picks and trade of the day as JSONL, Parquet and CSV; return file name -> SHA-256, and the picks."""
-    rows, chosen = with_tone(ctx, found), picks.trade_of_day_row(found)
+def outputs(found: Scan, rows: list[dict[str, Any]], artifacts: Artifacts, folder: Path) -> dict[str, str]:
+    """Write picks (`rows`) and trade of the day as JSONL, Parquet and CSV; return file name -> SHA-256."""
+    chosen = picks.trade_of_day_row(found)
     files = {}
     for name, told in ((PICKS, rows), (TRADE, [chosen])):
         text = "".join(canonical_json(jsonable(row)) + "\n" for row in told)
         files[f"{name}.jsonl"] = artifacts.write(folder / f"{name}.jsonl", text.encode())
         files |= tables.write_table(artifacts, folder / name, _frame(told))
-    return files, rows
+    return files
 
 
 def _frame(rows: list[dict[str, Any]]) -> Any:
@@ -167,9 +175,13 @@ def _frame(rows: list[dict[str, Any]]) -> Any:
     return pl.DataFrame(jsonable(rows), infer_schema_length=None) if rows else pl.DataFrame({"signal_date": []})
 
 
-def with_tone(ctx: Context, found: Scan) -> list[dict[str, Any]]:
+def tones_of(ctx: Context, found: Scan) -> dict[str, tuple[float, int]]:
+    """Return the tone of the picks' headlines and how many there were, as known right before the close."""
+    return news.tone_at(ctx, [c.signal.symbol for c in found.picks], found.session) if found.picks else {}
+
+
+def with_tone(found: Scan, tones: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Return the picks with the tone of their headlines beside them; whether it pulls is the setting's (D20)."""
-    tones = news.tone_at(ctx, [c.signal.symbol for c in found.picks], found.session) if found.picks else {}
     return [row | dict(zip(("sentiment", "headlines"), tones.get(row["symbol"], (None, 0)), strict=True))
             for row in picks.pick_rows(found)]  # fmt: skip
 
@@ -192,11 +204,40 @@ def read_record(ctx: Context, session: date) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise IntegrityError("a decision record cannot be read", seen=path, next_command="kobe audit verify") from error
+        raise IntegrityError(
+            "a decision record cannot be read", seen=path, next_command=f"kobe scan --session {session}"
+        ) from error
     told = [r for r in audit.read(ctx.paths.audit) if r.kind == "decision" and r.payload["session"] == str(session)]
     if not told or told[-1].payload.get("record") != digest(record):
         raise IntegrityError(
             "a decision record differs from what the audit chain says of it", seen=path,
-            expected="the record of the last scan of that session", next_command="kobe audit verify",
+            expected="the record of the last scan of that session", next_command=f"kobe scan --session {session}",
         )  # fmt: skip
     return record
+
+
+def read_rows(ctx: Context, session: date, record: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return the rows of a decision's JSONL after comparing the file with its record.
+
+    Raises:
+        IntegrityError: it is gone or was touched.
+    """
+    touched = touched_files(ctx, session, record)
+    file = f"{name}.jsonl"
+    if file in touched:
+        raise IntegrityError(
+            f"{file} of {session} is not the file that was recorded", seen=ctx.paths.of_session(session) / file,
+            expected=record["files"][file][:16], next_command=f"kobe scan --session {session}",
+        )  # fmt: skip
+    content = (ctx.paths.of_session(session) / file).read_text(encoding="utf-8")
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def touched_files(ctx: Context, session: date, record: dict[str, Any]) -> list[str]:
+    """Return the files of a decision that are not on the disk as they were recorded."""
+    folder, found = ctx.paths.of_session(session), []
+    for name, sha in sorted(record["files"].items()):
+        path = folder / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != sha:
+            found.append(name)
+    return found

@@ -11,7 +11,7 @@ from kobe.app.context import Context
 from kobe.app.drift_report import NO_RECORD, TOO_FEW, Judged
 from kobe.app.signals_file import read_signals
 from kobe.backtest import engine
-from kobe.core.errors import ModelError, StaleDataError
+from kobe.core.errors import IntegrityError, ModelError, StaleDataError
 from kobe.core.panel import Floats, Panel
 from kobe.features.table import FeatureTable
 from kobe.learning import drift
@@ -70,7 +70,12 @@ def _reference(ctx: Context, session: date, name: str) -> tuple[MetaModel, date]
     """
     found: tuple[MetaModel, date] | None = None
     for model_id in reversed(ctx.models.champions(session)):
-        model, facts = ctx.models.load(model_id)
+        try:
+            model, facts = ctx.models.load(model_id)
+        except (IntegrityError, ModelError):
+            if found is None:
+                raise
+            break  # an older card that cannot be read ends the search, and stops nobody
         if found is not None and (
             name not in found[0].records or model.strategy_params.get(name) != found[0].strategy_params.get(name)
         ):

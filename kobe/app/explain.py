@@ -1,6 +1,5 @@
 """`kobe explain PICK`: why this one, from what was written down when it was picked."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,12 +7,13 @@ from datetime import date
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from kobe.app import decision
 from kobe.app.context import Context
 from kobe.app.decision import PICKS, TRADE
 from kobe.app.signals_file import read_signals
-from kobe.core.errors import MissingDataError, UsageError
+from kobe.core.errors import MissingDataError, ModelError, UsageError
 from kobe.core.panel import Floats
 from kobe.decisions import narrative
 from kobe.learning import analogues, contributions
@@ -44,13 +44,13 @@ def run_explain(ctx: Context, request: ExplainRequest) -> Document:
     """
     session = request.session or ctx.calendar.last_complete(ctx.clock.now())
     record = decision.read_record(ctx, session)
-    pick = _chosen(_rows(ctx, session, PICKS), request.pick, session)
+    pick = _chosen(decision.read_rows(ctx, session, record, PICKS), request.pick, session)
     model = None if pick["model_id"] is None else ctx.models.load(pick["model_id"])[0]
     inputs = np.array([_nan(pick[f"feature_{name}"]) for name in FEATURE_COLUMNS])
     explanation, base = _shares(model, pick, inputs)
-    like = analogues.nearest(read_signals(ctx.paths.walk_forward, FEATURE_COLUMNS), pick["strategy"], inputs, session)
+    like = analogues.nearest(_past(ctx), pick["strategy"], inputs, session)
     saw = record["saw"].get(pick["signal_id"], [])
-    chosen = _rows(ctx, session, TRADE)[0]
+    chosen = decision.read_rows(ctx, session, record, TRADE)[0]
     stories = {
         "executive": narrative.executive(pick, chosen),
         "casual": narrative.casual(pick, like.won, len(like.nearest)),
@@ -71,16 +71,18 @@ def run_explain(ctx: Context, request: ExplainRequest) -> Document:
     return document
 
 
-def _rows(ctx: Context, session: date, name: str) -> list[dict[str, Any]]:
-    path = ctx.paths.of_session(session) / f"{name}.jsonl"
-    if not path.is_file():
-        raise MissingDataError("no picks of the session", seen=path, next_command=f"kobe scan --session {session}")
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+def _past(ctx: Context) -> pl.DataFrame:
+    """Return the signals there are to compare with; none where no walk-forward can be read: the rest stands anyway."""
+    try:
+        return read_signals(ctx.paths.walk_forward, FEATURE_COLUMNS)
+    except (MissingDataError, ModelError):
+        columns = {"strategy": pl.String, "symbol": pl.String, "signal_date": pl.Date, "exit_date": pl.Date}
+        return pl.DataFrame(schema=columns)
 
 
 def _chosen(rows: list[dict[str, Any]], given: str, session: date) -> dict[str, Any]:
     for row in rows:
-        if given.upper() == row["symbol"] or given in (str(row["rank"]), row["signal_id"]):
+        if given.upper() == row["symbol"] or given.lower() in (str(row["rank"]), row["signal_id"]):
             return row
     raise UsageError(
         "no such pick", seen=given, expected=", ".join(f"{r['symbol']} ({r['rank']})" for r in rows) or "none that day",

@@ -17,6 +17,8 @@ from kobe.learning.model import BASE_RATE
 from kobe.learning.promote import Line, Search
 from kobe.reports.document import Document, Section, Table, jsonable
 
+PATIENCE = "sessions in shadow"
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Ruling:
@@ -28,6 +30,7 @@ class _Ruling:
     notes: tuple[str, ...]
     crowned: str | None = None
     shadowed: str | None = None
+    dropped: str | None = None
 
 
 def run_promote(ctx: Context, *, dry_run: bool = False) -> Document:
@@ -56,7 +59,8 @@ def _rule(
     ctx: Context, entries: dict[str, registry.Entry], champion: str | None, base: str, *, dry_run: bool
 ) -> _Ruling:
     notes, crowned = [], None
-    if champion is None or (entries[champion].kind == BASE_RATE and champion != base):
+    renewed = entries[base].state == registry.CANDIDATE  # one that was rolled back is not crowned again by itself
+    if champion is None or (entries[champion].kind == BASE_RATE and champion != base and renewed):
         notes.append(f"base rate {base} becomes champion: it claims nothing but the strategies' own win rates")
         crowned = base
     against = crowned or champion or base
@@ -73,6 +77,9 @@ def _rule(
     ruling = _Ruling(judged=judged, against=against, lines=tuple(lines), notes=(), crowned=crowned)
     if failed:
         notes.append(f"nothing to promote: {judged} fails {len(failed)} of {len(lines)}: {', '.join(failed)}")
+        if shadow and failed != [PATIENCE]:
+            notes.append(f"{shadow} is dropped from the shadow; the next candidate has its turn")
+            return replace(ruling, notes=tuple(notes), dropped=shadow)
         return replace(ruling, notes=tuple(notes))
     if shadow or not ctx.settings.meta.shadow_sessions:
         notes.append(f"{judged} passes every condition and becomes champion")
@@ -84,7 +91,7 @@ def _rule(
 
 def _patience(ctx: Context, shadow: str) -> Line:
     spoken, wanted = ctx.models.sessions_spoken(shadow), ctx.settings.meta.shadow_sessions
-    return Line(name="sessions in shadow", value=spoken, threshold=f">= {wanted}", passed=spoken >= wanted)
+    return Line(name=PATIENCE, value=spoken, threshold=f">= {wanted}", passed=spoken >= wanted)
 
 
 def judge(ctx: Context, candidate_id: str, champion_id: str, *, record: bool) -> list[Line]:
@@ -154,6 +161,8 @@ def _holdout(ctx: Context, model_id: str, facts: dict[str, Any]) -> pl.DataFrame
 
 
 def _carry_out(ctx: Context, ruling: _Ruling, champion: str | None, scope: str) -> None:
+    if ruling.dropped:
+        ctx.models.drop(ruling.dropped, ruling.notes[-1])
     if ruling.shadowed:
         ctx.models.shadow(ruling.shadowed, ruling.notes[-1])
     if ruling.crowned and ruling.crowned != champion:

@@ -41,19 +41,21 @@ def run_replay(ctx: Context, session: date) -> Document:
     inputs = Inputs(**record["inputs"])
     found = decision.decide(ctx, inputs, fresh=True)
     kept, folder = _Kept(), ctx.paths.of_session(session)
-    files, _ = decision.outputs(ctx, found, kept, folder)
+    files = decision.outputs(found, decision.with_tone(found, record["tones"]), kept, folder)
     changed = _changed_inputs(ctx, record, found)
     differing = sorted(name for name, sha in record["files"].items() if files.get(name) != sha)
     fates = _fates(record["fates"], found.fates)
     rows = [d for name in (PICKS, TRADE) for d in _rows(folder / f"{name}.jsonl", kept.files[f"{name}.jsonl"])]
-    same = not differing and not fates
-    return _document(session, record, changed, differing, fates, rows, same=same)
+    touched = decision.touched_files(ctx, session, record)
+    same = not differing and not fates and not touched
+    return _document(session, record, changed, differing, touched, fates, rows, same=same)
 
 
 def _changed_inputs(ctx: Context, record: dict[str, Any], replayed: Scan) -> list[tuple[str, str, str]]:
     """Return what is not as it was: name, then, now."""
     found = []
     now = {"code": experiments.code_digest(), "calendar": ctx.calendar.digest, "data": replayed.data_digest}
+    now["universe"] = ctx.panel.key[1]
     found += [(name, str(record[name])[:16], value[:16]) for name, value in now.items() if record[name] != value]
     if record["data"] != replayed.data_digest:
         bars = replayed.bars
@@ -73,10 +75,7 @@ def _fates(then: dict[str, str], now: dict[str, str]) -> list[tuple[str, str, st
 
 def _rows(path: Path, content: bytes) -> list[tuple[str, str, str, str]]:
     """Return every value that differs between a file on the disk and its replay."""
-    sides = [
-        [json.loads(line) for line in text.splitlines()]
-        for text in (path.read_text(encoding="utf-8") if path.is_file() else "", content.decode())
-    ]
+    sides = [_read(text) for text in (_text(path), content.decode())]
     found = []
     for k in range(max(map(len, sides))):
         then, now = (side[k] if k < len(side) else {} for side in sides)
@@ -89,14 +88,32 @@ def _rows(path: Path, content: bytes) -> list[tuple[str, str, str, str]]:
     return found
 
 
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _read(text: str) -> list[dict[str, Any]]:
+    """Return the rows of a JSONL text; a line that is none says nothing, its file is named as touched."""
+    found = []
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        found.append(row if isinstance(row, dict) else {})
+    return found
+
+
 def _document(
     session: date, record: dict[str, Any], changed: list[tuple[str, str, str]], differing: list[str],
-    fates: list[tuple[str, str, str]], rows: list[tuple[str, str, str, str]], *, same: bool,
+    touched: list[str], fates: list[tuple[str, str, str]], rows: list[tuple[str, str, str, str]], *, same: bool,
 ) -> Document:  # fmt: skip
     told = [f"{len(record['files'])} files and {len(record['fates'])} fates are the same to the byte"] if same else [
-        f"not the same: {', '.join(differing) or 'the fates of some symbols'}",
-        "the inputs are as they were: look at the code" if not changed else "what changed since is below",
+        f"not the same: {', '.join(differing) or ('the fates of some symbols' if fates else 'files on the disk')}",
+        "what changed since is below" if changed else "bars, calendar, universe and code are as they were",
     ]  # fmt: skip
+    if touched:
+        told.append(f"not on the disk as they were recorded: {', '.join(touched)}; next: kobe scan --session {session}")
     if same and changed:
         told.append(f"though not everything is as it was: {', '.join(name for name, _, _ in changed)}")
     sections = (
@@ -110,7 +127,7 @@ def _document(
         schema="kobe.replay/1", title=f"Replay of {session}", summary=tuple(told),
         sections=tuple(s for s in sections if s.table and s.table.rows),
         data={
-            "session": str(session), "same": same, "files": record["files"], "differing": differing,
+            "session": str(session), "same": same, "files": record["files"], "differing": differing, "touched": touched,
             "changed": [dict(zip(("input", "then", "now"), c, strict=True)) for c in changed],
             "values": [list(r) for r in rows], "fates": [list(f) for f in fates],
         },

@@ -1,6 +1,6 @@
 """`kobe scan`: what the market said at the close of a session, written as picks and trade of the day."""
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
@@ -9,9 +9,13 @@ from kobe import __version__
 from kobe.app import decision, experiments
 from kobe.app.context import Context
 from kobe.app.decision import RECORD, RECORD_VERSION, TRADE, Inputs
+from kobe.core.errors import IntegrityError, ModelError
 from kobe.core.ids import canonical_json, digest
 from kobe.decisions import funnel, picks, scan
+from kobe.infra.locks import Lease
 from kobe.reports.document import Document, Section, Table, jsonable
+
+LEASE_WAIT_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,24 +37,31 @@ def run_scan(ctx: Context, request: ScanRequest) -> Document:
     session = request.session or ctx.calendar.last_complete(ctx.clock.now())
     inputs = decision.gather(ctx, session, request.top)
     found = decision.decide(ctx, inputs)
-    rows = decision.with_tone(ctx, found) if request.dry_run else _record(ctx, inputs, found)
+    tones = decision.tones_of(ctx, found)
+    rows = decision.with_tone(found, tones)
+    if not request.dry_run:
+        with Lease(ctx.paths.locks, f"scan-{session}", ctx.clock).acquire(timeout_s=LEASE_WAIT_S):
+            _record(ctx, inputs, found, rows, tones)
     return _document(ctx, found, rows)
 
 
-def _record(ctx: Context, inputs: Inputs, found: scan.Scan) -> list[dict[str, Any]]:
+def _record(
+    ctx: Context, inputs: Inputs, found: scan.Scan, rows: list[dict[str, Any]], tones: Mapping[str, tuple[float, int]]
+) -> None:
     """Write the picks, then the record of the decision, then the audit's word for both."""
-    folder = ctx.paths.of_session(found.session)
-    files, rows = decision.outputs(ctx, found, ctx.artifacts, folder)
+    folder, shadow = ctx.paths.of_session(found.session), _of_shadow(ctx, inputs, found)
+    files = decision.outputs(found, rows, ctx.artifacts, folder)
     chosen = picks.trade_of_day_row(found)
     record = {
         "version": RECORD_VERSION, "inputs": jsonable(asdict(inputs)), "files": files, "data": found.data_digest,
         "bars": found.bars, "calendar": ctx.calendar.digest,
         "code": experiments.code_digest(), "kobe": __version__, "fates": found.fates,
+        "tones": {symbol: list(tone) for symbol, tone in tones.items()}, "universe": list(ctx.panel.key)[1],
         "saw": jsonable(found.saw), "action": chosen["action"],
         "reason": found.reason,
     }  # fmt: skip
     ctx.artifacts.write(folder / RECORD, canonical_json(record).encode())
-    if inputs.shadow_id:
+    if inputs.shadow_id and shadow and "probabilities" in shadow:
         ctx.models.spoke(inputs.shadow_id, found.session)
     ctx.audit.append(
         "decision",
@@ -59,21 +70,25 @@ def _record(ctx: Context, inputs: Inputs, found: scan.Scan) -> list[dict[str, An
             "action": chosen["action"], "subject": chosen["symbol"], "reason": found.reason,
             "signal_id": chosen["signal_id"], "model_id": found.model_id, "data": found.data_digest,
             "funnel": found.funnel, "files": files, "folder": folder.name, "record": digest(record),
-            "shadow": _of_shadow(ctx, inputs, found),
+            "shadow": shadow,
         },
     )  # fmt: skip
-    return rows
 
 
 def _of_shadow(ctx: Context, inputs: Inputs, found: scan.Scan) -> dict[str, Any] | None:
-    """Return what the model in shadow would have said of every signal: heard by the record alone."""
-    if inputs.shadow_id is None or not found.candidates:
+    """Return what the model in shadow would have said of every signal: heard by the record alone, it stops nothing."""
+    if inputs.shadow_id is None:
         return None
     import numpy as np
 
     from kobe.learning.dataset import FEATURE_COLUMNS
 
-    model = ctx.models.load(inputs.shadow_id)[0]
+    try:
+        model = ctx.models.load(inputs.shadow_id)[0]
+    except (IntegrityError, ModelError) as error:
+        return {"model_id": inputs.shadow_id, "silent": error.message}
+    if not found.candidates:
+        return {"model_id": inputs.shadow_id, "probabilities": {}}
     values = [[np.nan if c.features[n] is None else c.features[n] for n in FEATURE_COLUMNS] for c in found.candidates]
     odds = model.probability(np.array(values, dtype=np.float64), [c.signal.strategy for c in found.candidates])
     return {
@@ -83,12 +98,16 @@ def _of_shadow(ctx: Context, inputs: Inputs, found: scan.Scan) -> dict[str, Any]
 
 
 def read_trade_of_day(ctx: Context, session: date) -> dict[str, Any] | None:
-    """Return what the scan of a session decided, or None when it was never scanned."""
-    path = ctx.paths.of_session(session) / f"{TRADE}.jsonl"
-    if not path.is_file():
+    """Return what the scan of a session decided, or None when it was never scanned.
+
+    Raises:
+        IntegrityError: the record or the file is not the one that was written.
+        MissingDataError: there is a file and no record.
+    """
+    folder = ctx.paths.of_session(session)
+    if not (folder / RECORD).is_file() and not (folder / f"{TRADE}.jsonl").is_file():
         return None
-    row: dict[str, Any] = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
-    return row
+    return decision.read_rows(ctx, session, decision.read_record(ctx, session), TRADE)[0]
 
 
 def _document(ctx: Context, found: scan.Scan, rows: list[dict[str, Any]]) -> Document:

@@ -68,7 +68,8 @@ def run_submit_totd(ctx: Context, request: SubmitRequest) -> Document:
 
 def _submit(ctx: Context, oms: Oms, signal_date: date, signal_id: str, request: SubmitRequest) -> _Outcome:
     past = desk.last_panel(ctx)
-    found = scan.compute(ctx, signal_date)
+    inputs = decision.Inputs(**decision.read_record(ctx, signal_date)["inputs"])
+    found = decision.decide(ctx, inputs)  # the settings of now are the gates' business, not the decision's
     candidate = found.trade_of_day
     if candidate is None or candidate.signal.signal_id != signal_id:
         message = f"today's recomputed decision differs from the recorded {signal_id}; next: kobe scan"

@@ -15,7 +15,7 @@ from kobe.app.context import Context
 from kobe.app.signals_file import DATASET, read_signals
 from kobe.app.walk_forward import SUMMARY
 from kobe.backtest import metrics
-from kobe.core.errors import MissingDataError, ModelError
+from kobe.core.errors import MissingDataError, ModelError, UsageError
 from kobe.learning import promote, train
 from kobe.learning.dataset import FEATURE_COLUMNS, SCHEMA_HASH
 from kobe.learning.model import MetaModel
@@ -66,6 +66,9 @@ def lesson(ctx: Context) -> Lesson:
         ) from error
     except ValueError as error:
         raise ModelError("a summary cannot be read", seen=error, next_command="kobe walk-forward") from error
+    if any(not isinstance(s, dict) or not {"next_params", "evidence_through", "banners"} <= set(s)
+           for s in summaries.values()):  # fmt: skip
+        raise ModelError("a summary is not one of a walk-forward", seen=SUMMARY, next_command="kobe walk-forward")
     return Lesson(frame=frame, summaries=summaries)
 
 
@@ -118,11 +121,11 @@ class TrainRequest:
 
 def run_train_meta(ctx: Context, request: TrainRequest = TrainRequest()) -> Document:
     """Train a candidate and put it, with the base rate it must beat, into the registry."""
-    held = _with_others(lesson(ctx), request.also)
+    held = _with_others(lesson(ctx), ctx.paths.walk_forward, request.also)
     first = request.holdout_from
     trained = train.train(
         held.frame, held.params, seed=ctx.settings.run.seed,
-        holdout_from=None if first is None else ctx.calendar.number(ctx.calendar.next(first - timedelta(days=1))),
+        holdout_from=None if first is None else ctx.calendar.number(_session_from(ctx, first)),
     )  # fmt: skip
     facts = {
         "knowable_from": held.through, "banners": list(held.banners), "features": list(FEATURE_COLUMNS),
@@ -141,10 +144,18 @@ def run_train_meta(ctx: Context, request: TrainRequest = TrainRequest()) -> Docu
     return _trained_document(trained, model_id, base_id, held.banners)
 
 
-def _with_others(own: Lesson, folders: tuple[Path, ...]) -> Lesson:
+def _session_from(ctx: Context, day: date) -> date:
+    """Return the first session on or after a date."""
+    return ctx.calendar.sessions[0] if day <= ctx.calendar.sessions[0] else ctx.calendar.next(day - timedelta(days=1))
+
+
+def _with_others(own: Lesson, own_folder: Path, folders: tuple[Path, ...]) -> Lesson:
     """Put the data sets of other homes beside one's own; parameters and the end of the evidence stay one's own."""
     frames, banners = [own.frame], set(own.banners)
     for folder in folders:
+        if folder.resolve() == own_folder.resolve():
+            raise UsageError("these are one's own signals, and they would count twice", seen=folder,
+                             expected="wf_outputs of another home")  # fmt: skip
         frames.append(read_signals(folder, own.frame.columns).select(own.frame.columns))
         told = [json.loads(p.read_text(encoding="utf-8"))["banners"] for p in sorted(folder.glob(f"*/{SUMMARY}"))]
         banners |= {b for one in told for b in one}

@@ -5,12 +5,14 @@ one that is torn or was touched is worked out anew.
 """
 
 import hashlib
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import date
+from pathlib import Path
 
 from kobe.app import experiments
 from kobe.app.context import Context
-from kobe.core.errors import StaleDataError
+from kobe.core.errors import KobeError
 from kobe.core.ids import digest
 from kobe.core.panel import Panel
 from kobe.decisions import view
@@ -42,19 +44,23 @@ def session_view(
     told = [ctx.panel.key, ctx.calendar.digest, session.isoformat(), market_symbol, experiments.code_digest()]
     key = digest([told, {name: jsonable(asdict(p)) for name, p in params.items()}])[:24]
     path = ctx.paths.views / f"{session}-{key}.npz"
-    if not fresh and path.is_file():
-        kept = _opened(path.read_bytes())
-        if kept is not None:
-            return past, kept
+    kept = None if fresh else _opened(path)
+    if kept is not None:
+        return past, kept
     seen = view.observe(past, number, params, market_symbol)
     if not fresh:
         content = view.to_bytes(seen)
-        ctx.artifacts.write(path, hashlib.blake2b(content, digest_size=_SEAL_BYTES).digest() + content, wait=False)
-        _forget(ctx)
+        with suppress(KobeError, OSError):  # keeping it is a convenience
+            ctx.artifacts.write(path, hashlib.blake2b(content, digest_size=_SEAL_BYTES).digest() + content, wait=False)
+            _forget(ctx)
     return past, seen
 
 
-def _opened(sealed: bytes) -> SessionView | None:
+def _opened(path: Path) -> SessionView | None:
+    try:
+        sealed = path.read_bytes()
+    except OSError:
+        return None
     content = sealed[_SEAL_BYTES:]
     if hashlib.blake2b(content, digest_size=_SEAL_BYTES).digest() != sealed[:_SEAL_BYTES]:
         return None
@@ -74,11 +80,7 @@ def run_prepare(ctx: Context, session: date) -> Document:
 
     found = decision.champion(ctx, session)
     params = decision.scan_params(ctx, None if found is None else found[1])
-    try:
-        _, seen = session_view(ctx, session, params, ctx.settings.market.symbol)
-    except StaleDataError as error:
-        return Document(schema="kobe.prepare/1", title=f"View of {session}", summary=(error.message,),
-                        data={"session": str(session), "symbols": 0})  # fmt: skip
+    _, seen = session_view(ctx, session, params, ctx.settings.market.symbol)
     signals = {name: len(s.signals) for name, s in seen.strategies.items()}
     return Document(
         schema="kobe.prepare/1", title=f"View of {session}",

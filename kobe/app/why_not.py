@@ -29,10 +29,11 @@ class Step:
     change: str
 
 
-def run_why_not(ctx: Context, symbol: str, session: date | None) -> Document:
-    """Follow a symbol through the scan of a session; nothing is written."""
+def run_why_not(ctx: Context, symbol: str, session: date | None, top: int | None = None) -> Document:
+    """Follow a symbol through the scan of a session as it was recorded, else as it would be now; nothing is written."""
     day = session or ctx.calendar.last_complete(ctx.clock.now())
-    inputs = decision.gather(ctx, day)
+    recorded = top is None and (ctx.paths.of_session(day) / decision.RECORD).is_file()
+    inputs = decision.Inputs(**decision.read_record(ctx, day)["inputs"]) if recorded else decision.gather(ctx, day, top)
     found = decision.decide(ctx, inputs)
     if symbol not in found.fates:
         raise MissingDataError(
@@ -87,7 +88,8 @@ def _change(rule: Condition, seen: float, limit: float, close: float) -> str:
     if math.isnan(seen) or math.isnan(limit):
         return "it would have to be known: there is too little history for it"
     way = "lower" if rule.sense == "<=" else "higher"
-    told = f"{abs(seen - limit):,.4g} {way} would do"
+    more = "more than " if rule.sense == ">" else ""
+    told = f"{more}{abs(seen - limit):,.4g} {way} would do"
     return told if math.isnan(close) else f"{told}: a close {'at or below' if way == 'lower' else 'above'} {close:,.2f}"
 
 
@@ -124,7 +126,9 @@ def _against_others(found: Scan, candidate: Candidate) -> list[Step]:
     picked = any(c.signal.signal_id == mine.signal.signal_id for c in found.picks)
     last = found.picks[-1].rank if found.picks else 0
     fate = found.fates[candidate.signal.symbol]
-    change = funnel.FATES[fate] if fate in ("correlated", "correlation_unknown", "sector_full") else (
-        f"rank {last} or better, or a free place of its strategy's quota, would do")  # fmt: skip
+    place = f"rank {last} or better, or a free place of its strategy's quota, would do"
+    if not last:
+        place = "scan.top and scan.ensure_top would have to leave its strategy a place"
+    change = funnel.FATES[fate] if fate in ("correlated", "correlation_unknown", "sector_full") else place
     return [gate, Step(strategy=name, code=fate, asked="a place among the picks", seen=f"rank {mine.rank}",
                        limit=f"{len(found.picks)} picks", met=picked, change=change)]  # fmt: skip

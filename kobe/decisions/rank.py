@@ -26,16 +26,26 @@ def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
 def top(candidates: Sequence[Candidate], count: int, *, fill: bool, clash: Clash | None = None) -> list[Candidate]:
     """Return the picks: each strategy's quota in order, then, with `fill`, the best of the rest.
 
-    With a count other than three the quota is scaled and rounded down; the rest is filled. A candidate that clashes
-    with the picks made before it is passed over, and the next one has its chance.
+    With a count other than three the quota is scaled and rounded down; the rest is filled. A pick that clashes with
+    better ones is passed over, and the places are given anew without it.
     """
+    left = list(candidates)
+    while True:
+        picks = _places(left, count, fill=fill)
+        worse = next((c for k, c in enumerate(picks) if clash is not None and clash(c, picks[:k])), None)
+        if worse is None:
+            return picks
+        left.remove(worse)
+
+
+def _places(candidates: Sequence[Candidate], count: int, *, fill: bool) -> list[Candidate]:
     room = {name: share * count // sum(QUOTA.values()) for name, share in QUOTA.items()}
     picked: list[Candidate] = []
     for c in candidates:
-        if room.get(c.signal.strategy, 0) > 0 and (clash is None or clash(c, picked) is None):
+        if room.get(c.signal.strategy, 0) > 0:
             room[c.signal.strategy] -= 1
             picked.append(c)
     for c in candidates if fill else ():
-        if len(picked) < count and c not in picked and (clash is None or clash(c, picked) is None):
+        if len(picked) < count and c not in picked:
             picked.append(c)
     return sorted(picked, key=lambda c: c.rank)

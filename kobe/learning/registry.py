@@ -19,7 +19,7 @@ from kobe.learning.model import MetaModel, from_json, to_json
 STREAM = "models"
 CARD_VERSION = 2
 CANDIDATE, SHADOW, CHAMPION, RETIRED = "candidate", "shadow", "champion", "retired"
-PROMOTED, SPOKE, JUDGED = "promoted", "spoke", "judged"
+PROMOTED, SPOKE, JUDGED, SEALED, DROPPED = "promoted", "spoke", "judged", "sealed", "dropped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +46,15 @@ class ModelRegistry:
     signer: Signer
 
     def add(self, model: MetaModel, facts: dict[str, Any], pipeline: bytes | None) -> str:
-        """Store a candidate with its facts and return its id; one that is there already stays as it is."""
+        """Store a candidate with its facts and return its id.
+
+        One that is there already stays the same model; what was lost or damaged of it on the disk is made good, and it
+        is signed anew where the home's key is another one now.
+        """
         card = canonical_json({"card_version": CARD_VERSION, "model": to_json(model), "facts": facts}).encode()
         model_id = hashlib.sha256(card).hexdigest()[:16]
         if any(e.kind == CANDIDATE for e in self.ledger.events(STREAM, entity=model_id)):
+            self._make_good(model_id, card, pipeline)
             return model_id
         if pipeline is not None:
             self.artifacts.write(self.folder / model_id / "pipeline.skops", pipeline)
@@ -62,6 +67,19 @@ class ModelRegistry:
         self.ledger.append(STREAM, model_id, CANDIDATE, payload, key=f"{model_id}:candidate")
         return model_id
 
+    def _make_good(self, model_id: str, card: bytes, pipeline: bytes | None) -> None:
+        self.artifacts.write(self.folder / model_id / "card.json", card)
+        events = self.ledger.events(STREAM, entity=model_id)
+        held, path = _seal(events), self.folder / model_id / "pipeline.skops"
+        signature, sha = self.signer.sign(card), held["pipeline_sha256"]
+        lost = pipeline is not None and not (path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha)
+        if pipeline is not None and lost:
+            sha = self.artifacts.write(path, pipeline)
+        if lost or signature != held["signature"]:
+            payload = {"signature": signature, "pipeline_sha256": sha}
+            count = sum(e.kind == SEALED for e in events) + 1
+            self.ledger.append(STREAM, model_id, SEALED, payload, key=f"{model_id}:sealed:{count}")
+
     def load(self, model_id: str) -> tuple[MetaModel, dict[str, Any]]:
         """Return a model and its facts.
 
@@ -69,7 +87,8 @@ class ModelRegistry:
             ModelError: unknown id, or a card of another version or made for another version of the features.
             IntegrityError: the card on disk is not the one that was registered and signed.
         """
-        known = [e for e in self.ledger.events(STREAM, entity=model_id) if e.kind == CANDIDATE]
+        events = self.ledger.events(STREAM, entity=model_id)
+        known = [e for e in events if e.kind == CANDIDATE]
         if not known:
             raise ModelError("unknown model", seen=model_id, next_command="kobe models list")
         path = self.folder / model_id / "card.json"
@@ -86,7 +105,7 @@ class ModelRegistry:
                 "the model card is of another version", seen=document.get("card_version"), expected=CARD_VERSION,
                 next_command="kobe train-meta",
             )  # fmt: skip
-        if not self.signer.verify(content, registered["signature"]):
+        if not self.signer.verify(content, _seal(events)["signature"]):
             raise IntegrityError(
                 "a model card does not bear this home's signature", seen=path, next_command="kobe train-meta"
             )
@@ -99,8 +118,8 @@ class ModelRegistry:
             ModelError: it has none.
             IntegrityError: the file is not the one that was registered.
         """
-        known = [e for e in self.ledger.events(STREAM, entity=model_id) if e.kind == CANDIDATE]
-        sha = known[0].payload.get("pipeline_sha256") if known else None
+        events = self.ledger.events(STREAM, entity=model_id)
+        sha = _seal(events)["pipeline_sha256"] if events else None
         if sha is None:
             raise ModelError("this model has no pipeline", seen=model_id, next_command="kobe models list")
         path = self.folder / model_id / "pipeline.skops"
@@ -112,6 +131,10 @@ class ModelRegistry:
     def shadow(self, model_id: str, why: str) -> None:
         """Let a candidate speak beside the champion, heard by the record alone."""
         self.ledger.append(STREAM, model_id, SHADOW, {"why": why}, key=f"{model_id}:shadow")
+
+    def drop(self, model_id: str, why: str) -> None:
+        """Take a model out of the shadow for good: it no longer passes, and the next one has its turn."""
+        self.ledger.append(STREAM, model_id, DROPPED, {"why": why}, key=f"{model_id}:dropped")
 
     def spoke(self, model_id: str, session: date) -> None:
         """Write down that a shadow was asked about a session; once per session, however often it is scanned."""
@@ -181,6 +204,12 @@ def _day(event: Event) -> date:
     return date.fromisoformat(event.payload["knowable_from"])
 
 
+def _seal(events: list[Event]) -> dict[str, Any]:
+    """Return the signature and the pipeline's digest as they were registered last."""
+    sealed = [e.payload for e in events if e.kind in (CANDIDATE, SEALED)]
+    return {key: sealed[-1].get(key) for key in ("signature", "pipeline_sha256")}
+
+
 def _crowned(events: list[Event]) -> list[str]:
     """Return the champions in order; a rollback takes the last one off again."""
     crowned: list[str] = []
@@ -201,6 +230,8 @@ def _states(events: list[Event]) -> dict[str, str]:
             states.setdefault(event.entity, CANDIDATE)
         elif event.kind == SHADOW:
             states[event.entity] = SHADOW
+        elif event.kind == DROPPED:
+            states[event.entity] = RETIRED
         elif event.kind == PROMOTED:
             states |= {name: RETIRED for name, state in states.items() if state == CHAMPION}
             states[event.entity] = CHAMPION

@@ -1,5 +1,6 @@
 """The registry: candidate, shadow, champion, retired; every step on record, one command back."""
 
+import shutil
 from dataclasses import replace
 from datetime import date
 
@@ -141,3 +142,43 @@ def test_the_week_s_learning_runs_after_its_last_session_and_only_then(home):
     after = states(ctx)
     assert set(after) > set(before)
     assert {m["evidence to"] for m in run_models_list(ctx).data["models"]} >= {"2024-12-20"}
+
+
+def test_training_again_makes_good_what_was_lost_of_a_card_or_of_the_key(ctx):
+    name = candidate_of(ctx)
+    card = ctx.models.folder / name / "card.json"
+    whole = card.read_bytes()
+    for harm in (lambda: card.write_bytes(whole[:-1]), card.unlink,
+                 lambda: shutil.rmtree(ctx.paths.state / "keys")):  # fmt: skip
+        harm()
+        with pytest.raises(IntegrityError):
+            ctx.models.load(name)
+        run_train_meta(ctx)
+        assert ctx.models.load(name)[1]["rows"] > 0
+        assert ctx.models.pipeline(name)
+
+
+def test_a_shadow_that_passes_no_longer_makes_room_and_one_that_cannot_be_read_stops_no_scan(ctx, monkeypatch):
+    name, base = candidate_of(ctx), next(m for m, s in states(ctx).items() if s == "champion")
+    ctx.models.shadow(name, "test")
+    card = ctx.models.folder / name / "card.json"
+    whole = card.read_bytes()
+    card.write_bytes(whole[:-1])
+    run_scan(ctx, ScanRequest(session=date(2024, 12, 12)))
+    heard = [r.payload["shadow"] for r in audit.read(ctx.paths.audit) if r.kind == "decision"][-1]
+    assert "changed" in heard["silent"]
+    assert ctx.models.sessions_spoken(name) == 0
+    card.write_bytes(whole)
+    lined(monkeypatch, FAIL)
+    run_promote(ctx)
+    assert states(ctx) | {name: "retired", base: "champion"} == states(ctx)
+
+
+def test_a_base_rate_that_was_rolled_back_is_not_crowned_again_by_itself(ctx):
+    first = next(m for m, s in states(ctx).items() if s == "champion")
+    jobs._learn(ctx, date(2024, 12, 20))
+    second = next(m for m, s in states(ctx).items() if s == "champion")
+    assert second != first
+    run_models_rollback(ctx, dry_run=False)
+    run_promote(ctx)
+    assert states(ctx) | {first: "champion", second: "retired"} == states(ctx)

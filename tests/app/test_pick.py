@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from datetime import date
 
@@ -15,7 +16,7 @@ from kobe.app.audit import run_audit_verify
 from kobe.app.decision import RECORD
 from kobe.app.explain import ExplainRequest, run_explain
 from kobe.app.replay import run_replay
-from kobe.app.scan import ScanRequest, run_scan
+from kobe.app.scan import ScanRequest, read_trade_of_day, run_scan
 from kobe.app.why_not import run_why_not
 from kobe.core.errors import ExitCode, IntegrityError, MissingDataError, UsageError
 from kobe.data.manifest import Provenance
@@ -209,3 +210,44 @@ def test_a_changed_store_is_never_answered_from_an_old_view(home):
     after = run_scan(later, ScanRequest(session=DAY, dry_run=True)).data
     assert after["data_digest"] != before["data_digest"]
     assert after["picks"][0]["adv_usd"] > before["picks"][0]["adv_usd"]
+
+
+@pytest.mark.parametrize("harm", ["edit", "cut", "garbage", "remove"])
+def test_a_touched_file_is_named_by_replay_and_believed_by_nobody(scanned, harm):
+    ctx, _ = scanned
+    folder = ctx.paths.of_session(DAY)
+    for name in ("daily_picks.jsonl", "trade_of_day.jsonl"):
+        path = folder / name
+        whole = path.read_bytes()
+        spoiled = {"edit": whole.replace(b'"rank":1', b'"rank":2'), "cut": whole[:-40], "garbage": b"\xff\x00"}
+        path.unlink() if harm == "remove" else path.write_bytes(spoiled[harm])
+        told = run_replay(ctx, DAY)
+        assert told.exit_code is ExitCode.INTEGRITY
+        assert told.data["touched"] == [name]
+        with pytest.raises(IntegrityError, match=name):
+            run_explain(ctx, ExplainRequest(pick="1", session=DAY))
+        if name.startswith("trade"):
+            with pytest.raises(IntegrityError):
+                read_trade_of_day(ctx, DAY)
+        path.write_bytes(whole)
+    assert run_replay(ctx, DAY).data["same"]
+    run_scan(ctx, ScanRequest(session=DAY))
+    assert read_trade_of_day(ctx, DAY) is not None
+
+
+def test_settings_of_today_change_no_decision_of_yesterday(scanned):
+    ctx, document = scanned
+    changed = replace(ctx, settings=ctx.settings.model_copy(update={
+        "scan": ctx.settings.scan.model_copy(update={"top": 1, "max_correlation": 0.1, "regime": "market_trend"}),
+        "market": ctx.settings.market.model_copy(update={"symbol": "SYN001"})}))  # fmt: skip
+    assert run_replay(changed, DAY).data["same"]
+    for row in document.data["picks"]:
+        assert run_why_not(changed, row["symbol"], DAY).data["fate"] in ("pick", "trade_of_day")
+
+
+def test_a_folder_that_cannot_keep_views_stops_no_scan(home):
+    ctx = wiring.build(home)
+    before = run_scan(ctx, ScanRequest(session=DAY, dry_run=True)).data
+    shutil.rmtree(ctx.paths.views)
+    ctx.paths.views.write_text("not a folder")
+    assert run_scan(ctx, ScanRequest(session=DAY, dry_run=True)).data == before

@@ -30,7 +30,7 @@ def scan(
         if why_not is not None:
             from kobe.app.why_not import run_why_not
 
-            return run_why_not(ctx, why_not.upper(), session)
+            return run_why_not(ctx, why_not.strip().upper(), session, top)
         from kobe.app.scan import ScanRequest, run_scan
 
         return run_scan(ctx, ScanRequest(session=session, top=top, dry_run=dry_run))

@@ -141,7 +141,9 @@ def show(run: Callable[[], Document], *, json: bool) -> None:
             _leave("interrupted", ExitCode.INTERRUPTED)
         if OPTIONS.debug:
             raise
-        _leave(f"fault: {type(error).__name__}: {error}; next: run again with --debug", ExitCode.FAULT)
+        fault = KobeError(f"fault: {type(error).__name__}: {error}", next_command="run again with --debug")
+        _say(fault, json=json)
+        _leave(fault.message, ExitCode.FAULT)
     if document.exit_code is not ExitCode.OK:
         raise typer.Exit(int(document.exit_code))
 
@@ -180,11 +182,16 @@ def _print(document: Document, *, json: bool) -> None:
 def _fail(error: KobeError, *, json: bool) -> NoReturn:
     if OPTIONS.debug:
         raise error
+    _say(error, json=json)
+    _leave(f"error: {error.message}", error.exit_code)
+
+
+def _say(error: KobeError, *, json: bool) -> None:
+    """Tell a program, on stdout, what a person is told on stderr."""
     if json:
         from kobe.app import output
 
         sys.stdout.write(output.error_json(error) + "\n")
-    _leave(f"error: {error.message}", error.exit_code)
 
 
 def _leave(message: str, code: ExitCode) -> NoReturn:

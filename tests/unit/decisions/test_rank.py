@@ -141,3 +141,13 @@ def test_signals_without_a_place_are_not_called_refused():
     picks = top(ordered, 1, fill=False)
     assert picks == []
     assert scan.trade_of_day(picks, ordered, has_model=True)[1].startswith("no_place")
+
+
+def test_of_two_that_clash_the_better_one_stays_whatever_the_quota():
+    best, worse = candidate("BEST", "i", 0.9), candidate("WORSE", "t", 0.7)
+
+    def clash(one, picked):
+        return (CORRELATED, "") if picked else None
+
+    for count in (1, 2, 3, 5):
+        assert names(top(ranked([worse, best]), count, fill=True, clash=clash)) == ["BEST"]
