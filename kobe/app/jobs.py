@@ -12,11 +12,11 @@ from kobe.app import runs
 from kobe.app.context import Context
 from kobe.app.eod_report import run_eod_report
 from kobe.app.manage_exits import run_manage_exits
+from kobe.app.prepare import run_prepare
 from kobe.app.reconcile import run_reconcile
 from kobe.app.scan import ScanRequest, run_scan
 from kobe.app.status import run_status
 from kobe.app.submit_totd import SubmitRequest, run_submit_totd
-from kobe.app.views import run_prepare
 from kobe.core.calendar import Calendar
 from kobe.core.clock import NEW_YORK
 from kobe.core.errors import ExitCode, IntegrityError, KobeError, UsageError

@@ -18,7 +18,7 @@ from kobe.core.panel import Panel
 from kobe.decisions import view
 from kobe.decisions.scan import cut
 from kobe.decisions.view import SessionView
-from kobe.reports.document import Document, jsonable
+from kobe.reports.document import jsonable
 from kobe.strategies.spec import BaseParams
 
 KEPT = 30
@@ -72,18 +72,3 @@ def _forget(ctx: Context) -> None:
     held = sorted(ctx.paths.views.glob("*.npz"), key=lambda p: p.stat().st_mtime)
     for old in held[:-KEPT]:
         old.unlink(missing_ok=True)
-
-
-def run_prepare(ctx: Context, session: date) -> Document:
-    """Work out what a session looked like, so that the scan of it need not; nothing is decided."""
-    from kobe.app import decision
-
-    found = decision.champion(ctx, session)
-    params = decision.scan_params(ctx, None if found is None else found[1])
-    _, seen = session_view(ctx, session, params, ctx.settings.market.symbol)
-    signals = {name: len(s.signals) for name, s in seen.strategies.items()}
-    return Document(
-        schema="kobe.prepare/1", title=f"View of {session}",
-        summary=(f"{len(seen.here)} symbols, signals: " + ", ".join(f"{n} {k}" for n, k in signals.items()),),
-        data={"session": str(session), "symbols": len(seen.here), "signals": signals, "data_digest": seen.data_digest},
-    )  # fmt: skip
