@@ -17,7 +17,7 @@ from kobe.app import news, standing, tables, views
 from kobe.app.context import Context
 from kobe.app.entry_filter import entry_filter
 from kobe.app.settings import EarningsSettings, MarketSettings, ScanSettings
-from kobe.core.errors import IntegrityError, MissingDataError
+from kobe.core.errors import IntegrityError, MissingDataError, SchemaError
 from kobe.core.ids import canonical_json
 from kobe.core.ports import Artifacts
 from kobe.decisions import picks, scan
@@ -30,7 +30,7 @@ from kobe.strategies import STRATEGIES
 from kobe.strategies.spec import BaseParams
 
 PICKS, TRADE, RECORD = "daily_picks", "trade_of_day", "decision.json"
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +192,7 @@ def read_record(ctx: Context, session: date) -> dict[str, Any]:
     Raises:
         MissingDataError: the session was never scanned, or before decisions had records.
         IntegrityError: the record is not the one that was written, or cannot be read.
+        SchemaError: it is of another version.
     """
     from kobe.core.ids import digest
     from kobe.infra.records import audit
@@ -207,6 +208,11 @@ def read_record(ctx: Context, session: date) -> dict[str, Any]:
         raise IntegrityError(
             "a decision record cannot be read", seen=path, next_command=f"kobe scan --session {session}"
         ) from error
+    if not isinstance(record, dict) or record.get("version") != RECORD_VERSION:
+        raise SchemaError(
+            "a decision record is of another version", seen=path, expected=f"version {RECORD_VERSION}",
+            next_command=f"kobe scan --session {session}",
+        )  # fmt: skip
     told = [r for r in audit.read(ctx.paths.audit) if r.kind == "decision" and r.payload["session"] == str(session)]
     if not told or told[-1].payload.get("record") != digest(record):
         raise IntegrityError(

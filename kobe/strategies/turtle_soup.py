@@ -50,16 +50,16 @@ def _sweeps(
     level = features.column(f"prior_{side}", params.lookback_bars)
     age = features.column(f"prior_{side}_age", params.lookback_bars)
     atr = features.column("atr", params.atr_bars)
-    atr_before = np.full(len(panel), np.nan)
-    atr_before[1:] = atr[:-1]  # a symbol's first bar would see another's last ATR; the history rule excludes it
+    swept = np.flatnonzero(sign * (level - extreme) > 0)  # few rows: the rest is looked at there only
+    over = level[swept]
+    before = np.where(swept > 0, atr[np.maximum(swept - 1, 0)], np.nan)  # the history rule excludes a first bar
     with np.errstate(divide="ignore", invalid="ignore"):
-        depth = sign * (level - extreme) / atr_before
-    recovery = sign * (panel.close - level)
+        depth = sign * (over - extreme[swept]) / before
+    recovery = sign * (panel.close[swept] - over)
     shallowest, deepest = params.min_depth_atr - THRESHOLD_NOISE, params.max_depth_atr + THRESHOLD_NOISE
-    swept = (sign * (level - extreme) > 0) & (depth >= shallowest) & (depth <= deepest)
-    fits: npt.NDArray[np.bool_] = swept & (age >= params.min_age_bars) & (recovery > 0)
-    rows = np.flatnonzero(fits & in_trend(panel, features, params, sign))
-    return rows, recovery[rows]
+    deep = (depth >= shallowest) & (depth <= deepest)
+    fits = deep & (age[swept] >= params.min_age_bars) & (recovery > 0) & in_trend(panel, features, params, sign)[swept]
+    return swept[fits], recovery[fits]
 
 
 def _setup(panel: Panel, features: FeatureTable, params: TurtleSoupParams, sign: int) -> Setup:
