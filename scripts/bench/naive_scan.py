@@ -19,7 +19,9 @@ def fires(bars: pd.DataFrame) -> list[str]:
     lows: deque[float] = deque(maxlen=20)
     dollars: deque[float] = deque(maxlen=20)
     found: list[str] = []
-    previous = up = down = atr = atr_before = None
+    previous: float | None = None
+    atr: float | None = None
+    atr_before, up, down = 0.0, 0.0, 0.0
     ranges: list[float] = []
     moves: list[float] = []
     for n, row in enumerate(bars.itertuples(index=False)):
@@ -27,13 +29,13 @@ def fires(bars: pd.DataFrame) -> list[str]:
         if previous is not None:
             true_range = max(row.high - row.low, abs(row.high - previous), abs(row.low - previous))
             move = row.close - previous
-            atr_before = atr
+            atr_before = atr or 0.0
             if atr is None:
                 ranges.append(true_range)
                 atr = sum(ranges) / 14 if len(ranges) == 14 else None
             else:
                 atr = (atr * 13 + true_range) / 14
-            if up is None:
+            if len(moves) < 2:
                 moves.append(move)
                 if len(moves) == 2:
                     up, down = (sum(max(s * m, 0.0) for m in moves) / 2 for s in (1, -1))

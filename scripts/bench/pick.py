@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 
 import polars as pl
@@ -42,10 +43,9 @@ def main() -> None:
 
 
 def _made_up(path: Path) -> Path:
-    from scripts.bench.peers import environment, market, processes
-
-    market.write(environment.MARKET)
-    processes._parquet(path)  # noqa: SLF001 - the shared bars as a user's file
+    peers = {name: import_module(f"scripts.bench.peers.{name}") for name in ("environment", "market", "processes")}
+    peers["market"].write(peers["environment"].MARKET)
+    peers["processes"].user_file(path)
     return path
 
 
@@ -80,8 +80,8 @@ def _measure(home: Path, file: Path, last: str, before: str) -> None:
             took.setdefault("naive", []).append(seconds)
     _compare(json.loads(told), json.loads(theirs))
     took["explain, its own work"] = _explained(home, last)
-    for name, seconds in took.items():
-        print(f"{name:22} {statistics.median(seconds):7.3f} s   best {min(seconds):7.3f} s")
+    for name, readings in took.items():
+        print(f"{name:22} {statistics.median(readings):7.3f} s   best {min(readings):7.3f} s")
     mine, theirs_s = {n: statistics.median(s) for n, s in took.items()}, statistics.median(took["naive"])
     print(f"naive loop / first scan after new bars: {theirs_s / mine['first']:.1f}x (bar 20x)")
     print(f"naive loop / scan of a prepared session: {theirs_s / mine['kept']:.1f}x; {mine['kept']:.2f} s (bar 1.0 s)")

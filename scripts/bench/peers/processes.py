@@ -40,7 +40,7 @@ def kobe(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "kobe", *arguments]
 
 
-def _parquet(path: Path) -> None:
+def user_file(path: Path) -> None:
     """Write the shared bars as a user's file."""
     bars = market.read(environment.MARKET)
     symbols, length = bars["close"].shape
@@ -56,7 +56,7 @@ def cold() -> list[Bar]:
     """`kobe walk-forward --strategy both` from nothing but a store, against vectorbt's import and first pass."""
     with tempfile.TemporaryDirectory() as folder:
         file, home = Path(folder) / "bars.parquet", str(Path(folder) / "home")
-        _parquet(file)
+        user_file(file)
         run(kobe("--home", home, "data", "import", str(file)), check=False)  # warns about made-up moves
         ours = kobe("--home", home, "walk-forward", "--strategy", "both", "--fresh")
         module = "scripts.bench.peers.with_vectorbt"
