@@ -53,7 +53,7 @@ def fires(bars: pd.DataFrame) -> list[str]:
             ibs = (row.close - row.low) / (row.high - row.low) if row.high > row.low else None
             if ibs is not None and rsi is not None and ibs <= 0.2 + 1e-9 and rsi <= 10 + 1e-9:
                 found.append("ibs_rsi")
-            if prior is not None and prior > row.low and row.close > prior and age >= 4:
+            if prior is not None and prior > row.low and row.close > prior and age is not None and age >= 4:
                 depth = (prior - row.low) / atr_before
                 if 0.1 - 1e-9 <= depth <= 2 + 1e-9:
                     found.append("turtle_soup")
