@@ -29,7 +29,7 @@ import sqlalchemy
 
 ledger, run = SqlLedger(Path(sys.argv[1]), SystemClock()), sys.argv[2]
 if run != "first":
-    ledger.events("pairs")
+    ledger.check()  # opens the file for writing before the lines are counted
 with Countdown(int(sys.argv[2]), "infra", "engine/base"):
     for number in count():
         with ledger.exclusive():
