@@ -142,7 +142,7 @@ def decide(ctx: Context, inputs: Inputs, *, fresh: bool = False) -> Scan:
     held_back = entry_filter(settings, ctx.reference)
     choice = Choice(
         count=chosen.top, ensure_top=chosen.ensure_top, held_back=held_back.codes if held_back else None,
-        stood_down=frozenset(n for n, level in inputs.drift.items() if level == Level.STAND_DOWN.name),
+        stood_down=_at(inputs, Level.STAND_DOWN), half_size=_at(inputs, Level.HALF_SIZE),
         max_correlation=chosen.max_correlation, sectors=inputs.sectors, max_per_sector=chosen.max_per_sector,
         tones=inputs.tones, sentiment_weight=chosen.sentiment_weight,
     )  # fmt: skip
@@ -150,6 +150,10 @@ def decide(ctx: Context, inputs: Inputs, *, fresh: bool = False) -> Scan:
     session = date.fromisoformat(inputs.session)
     past, seen = views.session_view(ctx, session, params, inputs.market_symbol, fresh=fresh)
     return scan.choose(seen, past, model=model, limits=_limits(inputs.limits), choice=choice)
+
+
+def _at(inputs: Inputs, level: Level) -> frozenset[str]:
+    return frozenset(name for name, told in inputs.drift.items() if told == level.name)
 
 
 def _limits(told: dict[str, Any]) -> Limits:

@@ -86,7 +86,7 @@ def build(judgement: Judgement) -> Document:
         title=f"Drift at {j.session}" + (" (--dry-run, nothing recorded)" if j.dry_run else ""),
         summary=(
             *(_headline(s) for s in j.found),
-            f"Compared with the evidence of model {j.model_id}, through {j.through}",
+            f"Champion {j.model_id}; compared with evidence through {j.through}",
             *_on_record(j),
         ),
         banners=j.banners,

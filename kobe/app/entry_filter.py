@@ -17,7 +17,8 @@ from kobe.data.earnings import BLOCKED, CLEAR, UNKNOWN
 from kobe.data.reference import ReferenceStore
 from kobe.features.table import FeatureTable
 
-EARNINGS_NEAR, EARNINGS_UNKNOWN, AGAINST_REGIME = "earnings_near", "earnings_unknown", "against_regime"
+EARNINGS_NEAR, EARNINGS_UNKNOWN = "earnings_near", "earnings_unknown"
+AGAINST_REGIME, REGIME_UNKNOWN = "against_regime", "regime_unknown"
 TREND_BARS = 200
 
 
@@ -71,7 +72,7 @@ class EarningsFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class RegimeFilter:
-    """Holds every entry back while the market closes at or below its 200-day average, or has no such average."""
+    """Holds every entry back while the market closes at or below its 200-day average, or has no bar to tell by."""
 
     market_symbol: str
 
@@ -79,8 +80,9 @@ class RegimeFilter:
         """Return why each entry is held back, or None."""
         market = panel.select({self.market_symbol})
         average = FeatureTable(market).column("sma", TREND_BARS) if len(market) else np.empty(0)
-        above = set(market.session[market.close > average].tolist())
-        return [None if number in above else AGAINST_REGIME for number in panel.session[rows].tolist()]
+        told = dict(zip(market.session.tolist(), (market.close > average).tolist(), strict=True))
+        codes = {True: None, False: AGAINST_REGIME, None: REGIME_UNKNOWN}
+        return [codes[told.get(number)] for number in panel.session[rows].tolist()]
 
 
 @dataclass(frozen=True, kw_only=True)

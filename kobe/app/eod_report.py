@@ -26,7 +26,7 @@ def run_eod_report(ctx: Context, session: date | None = None) -> Document:
         account = ctx.broker.account()
     mine = [o for o in orders.values() if _touched(o, day)]
     closed = [t for t in books.trades if new_york_date(t.closed) == day]
-    decided = scan.read_trade_of_day(ctx, ctx.calendar.previous(day))
+    decided = scan.shown_trade_of_day(ctx, ctx.calendar.previous(day))
     head = read_head(ctx.paths.audit)
     document = end_of_day.build(
         end_of_day.Day(

@@ -86,7 +86,7 @@ def _chosen(rows: list[dict[str, Any]], given: str, session: date) -> dict[str, 
             return row
     raise UsageError(
         "no such pick", seen=given, expected=", ".join(f"{r['symbol']} ({r['rank']})" for r in rows) or "none that day",
-        next_command=f"kobe scan --session {session} --why-not {given.upper()}",
+        next_command=f"kobe scan --session {session}" + ("" if given.isdigit() else f" --why-not {given.upper()}"),
     )  # fmt: skip
 
 

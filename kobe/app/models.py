@@ -10,8 +10,6 @@ from kobe.learning.dataset import FEATURE_COLUMNS
 from kobe.learning.model import MetaModel
 from kobe.reports.document import Document, Section, Table
 
-STATES = (registry.CANDIDATE, registry.SHADOW, registry.CHAMPION, registry.RETIRED)
-
 
 def resolve(ctx: Context, given: str) -> str:
     """Return the one model whose id starts with some characters, or `champion`.

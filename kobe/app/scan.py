@@ -9,13 +9,14 @@ from kobe import __version__
 from kobe.app import decision, experiments
 from kobe.app.context import Context
 from kobe.app.decision import RECORD, RECORD_VERSION, TRADE, Inputs
-from kobe.core.errors import IntegrityError, ModelError
+from kobe.core.errors import IntegrityError, KobeError, ModelError
 from kobe.core.ids import canonical_json, digest
 from kobe.decisions import funnel, picks, scan
 from kobe.infra.locks import Lease
 from kobe.reports.document import Document, Section, Table, jsonable
 
 LEASE_WAIT_S = 20.0
+DAMAGED = "damaged"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ def run_scan(ctx: Context, request: ScanRequest) -> Document:
     tones = decision.tones_of(ctx, found)
     rows = decision.with_tone(found, tones)
     if not request.dry_run:
-        with Lease(ctx.paths.locks, f"scan-{session}", ctx.clock).acquire(timeout_s=LEASE_WAIT_S):
+        with Lease(ctx.paths.locks, "scan", ctx.clock).acquire(timeout_s=LEASE_WAIT_S):
             _record(ctx, inputs, found, rows, tones)
     return _document(ctx, found, rows)
 
@@ -108,6 +109,17 @@ def read_trade_of_day(ctx: Context, session: date) -> dict[str, Any] | None:
     if not (folder / RECORD).is_file() and not (folder / f"{TRADE}.jsonl").is_file():
         return None
     return decision.read_rows(ctx, session, decision.read_record(ctx, session), TRADE)[0]
+
+
+def shown_trade_of_day(ctx: Context, session: date) -> dict[str, Any] | None:
+    """Return the same for a page that people read: what cannot be believed is said there and stops no page."""
+    try:
+        return read_trade_of_day(ctx, session)
+    except KobeError as error:
+        return {
+            "action": DAMAGED, "symbol": None, "valid_session": str(ctx.calendar.next(session)),
+            "reason": error.message,
+        }  # fmt: skip
 
 
 def _document(ctx: Context, found: scan.Scan, rows: list[dict[str, Any]]) -> Document:

@@ -61,9 +61,11 @@ def _model(ctx: Context) -> str:
 
 def _pick(ctx: Context) -> str:
     session = ctx.calendar.last_complete(ctx.clock.now())
-    chosen = scan.read_trade_of_day(ctx, session)
+    chosen = scan.shown_trade_of_day(ctx, session)
     if chosen is None:
         return f"{session} not scanned yet"
+    if chosen["action"] == scan.DAMAGED:
+        return f"{session}: {chosen['reason']}"
     return f"{chosen['symbol'] or 'no trade'} for {chosen['valid_session']} ({chosen['reason']})"
 
 
@@ -79,6 +81,11 @@ def problems(ctx: Context) -> list[Problem]:
         if state == "failed":
             what = f"{job} of {session} failed: {detail}"
             found.append(Problem(since=None, what=what, next_command=f"kobe jobs run {job}"))
+    newest = ctx.calendar.last_complete(ctx.clock.now())
+    picked = scan.shown_trade_of_day(ctx, newest)
+    if picked is not None and picked["action"] == scan.DAMAGED:
+        what = f"the picks of {newest} cannot be believed: {picked['reason']}"
+        found.append(Problem(since=None, what=what, next_command=f"kobe scan --session {newest}"))
     return found + _order_problems(ctx)
 
 

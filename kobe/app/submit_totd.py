@@ -28,7 +28,7 @@ from kobe.execution.rounding import buy_limit
 from kobe.learning.drift_states import Level
 from kobe.reports.document import Document, Section, Table
 from kobe.risk.facts import Limits
-from kobe.risk.sizing import size_at
+from kobe.risk.sizing import halved, size_at
 
 MAX_DRIFT_ATR = 0.5  # a retry at 10:30 must still be near the reference price (DOMAIN D29)
 
@@ -82,6 +82,9 @@ def _submit(ctx: Context, oms: Oms, signal_date: date, signal_id: str, request: 
     quote = ctx.quotes.quotes([symbol]).get(symbol)
     if mine is not None and not mine.status.is_final:
         return _resume(ctx, oms, mine, quote, past)
+    overtaken = _overtaken(ctx, inputs, candidate)
+    if overtaken is not None:
+        return _Outcome(status="overtaken", message=overtaken, code=ExitCode.REFUSED)
     if request.retry and _drifted(candidate, quote):
         message = f"price moved more than {MAX_DRIFT_ATR} ATR from the reference"
         return _Outcome(status="drifted", message=message, code=ExitCode.REFUSED)
@@ -124,6 +127,18 @@ def _resume(ctx: Context, oms: Oms, known: Order, quote: Quote | None, past: Pan
     return _result(_protected(ctx, oms, past, order), verdicts, dry_run=False)
 
 
+def _overtaken(ctx: Context, inputs: decision.Inputs, candidate: Candidate) -> str | None:
+    """Say what took the ground from under a decision: its model speaks no more, or its strategy stands down."""
+    s = candidate.signal
+    speaks = ctx.models.champion(s.signal_date)
+    if speaks != inputs.model_id:
+        told = f"model_changed: scanned with {inputs.model_id}, champion is {speaks}"
+        return f"{told}; next: kobe scan --session {s.signal_date}"
+    if standing.states_at(ctx, s.signal_date).get(s.strategy) == Level.STAND_DOWN.name:
+        return f"stand_down: {s.strategy} has drifted since the scan"
+    return None
+
+
 def _drifted(candidate: Candidate, quote: Quote | None) -> bool:
     if quote is None:
         return False  # the quote gate refuses by itself
@@ -155,9 +170,7 @@ def _wish(ctx: Context, candidate: Candidate, quote: Quote | None, attempt: int)
 def _limits(ctx: Context, signal: Signal) -> Limits:
     """Return the limits of an order; half the order cap while the strategy's drift says so."""
     level = standing.states_at(ctx, signal.signal_date).get(signal.strategy)
-    if level != Level.HALF_SIZE.name:
-        return ctx.limits
-    return replace(ctx.limits, order_usd=ctx.limits.order_usd / 2)
+    return halved(ctx.limits) if level == Level.HALF_SIZE.name else ctx.limits
 
 
 def _plan(ctx: Context, candidate: Candidate) -> TradePlan:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -56,10 +57,13 @@ def lesson(ctx: Context) -> Lesson:
     """
     root = ctx.paths.walk_forward
     frame = read_signals(root, FEATURE_COLUMNS)
+    return Lesson(frame=frame, summaries=_summaries(root, list(ctx.settings.strategies)))
+
+
+def _summaries(root: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read what a walk-forward said of itself, by strategy."""
     try:
-        summaries = {
-            name: json.loads((root / name / SUMMARY).read_text(encoding="utf-8")) for name in ctx.settings.strategies
-        }
+        summaries = {name: json.loads((root / name / SUMMARY).read_text(encoding="utf-8")) for name in names}
     except FileNotFoundError as error:
         raise MissingDataError(
             "no walk-forward to learn from", seen=error.filename, next_command="kobe walk-forward"
@@ -69,7 +73,7 @@ def lesson(ctx: Context) -> Lesson:
     if any(not isinstance(s, dict) or not {"next_params", "evidence_through", "banners"} <= set(s)
            for s in summaries.values()):  # fmt: skip
         raise ModelError("a summary is not one of a walk-forward", seen=SUMMARY, next_command="kobe walk-forward")
-    return Lesson(frame=frame, summaries=summaries)
+    return summaries
 
 
 def run_meta_dataset(ctx: Context) -> Document:
@@ -150,17 +154,25 @@ def _session_from(ctx: Context, day: date) -> date:
 
 
 def _with_others(own: Lesson, own_folder: Path, folders: tuple[Path, ...]) -> Lesson:
-    """Put the data sets of other homes beside one's own; parameters and the end of the evidence stay one's own."""
-    frames, banners = [own.frame], set(own.banners)
+    """Put the signals of other homes beside one's own; parameters stay one's own.
+
+    Every bias of theirs is one of the model's, and what it may speak about begins where the last evidence ends.
+    """
+    frames, told = [own.frame], list(own.summaries.values())
     for folder in folders:
         if folder.resolve() == own_folder.resolve():
             raise UsageError("these are one's own signals, and they would count twice", seen=folder,
                              expected="wf_outputs of another home")  # fmt: skip
         frames.append(read_signals(folder, own.frame.columns).select(own.frame.columns))
-        told = [json.loads(p.read_text(encoding="utf-8"))["banners"] for p in sorted(folder.glob(f"*/{SUMMARY}"))]
-        banners |= {b for one in told for b in one}
+        names = [path.parent.name for path in sorted(folder.glob(f"*/{SUMMARY}"))]
+        if not names:
+            raise MissingDataError("nothing says where these signals come from", seen=folder,
+                                   expected=f"STRATEGY/{SUMMARY} beside them")  # fmt: skip
+        told += _summaries(folder, names).values()
+    shared = {"banners": sorted({b for s in told for b in s["banners"]}),
+              "evidence_through": max(s["evidence_through"] for s in told)}  # fmt: skip
     frame = pl.concat(frames).sort("signal_date", "symbol", "strategy")
-    return Lesson(frame=frame, summaries={n: {**s, "banners": sorted(banners)} for n, s in own.summaries.items()})
+    return Lesson(frame=frame, summaries={name: {**s, **shared} for name, s in own.summaries.items()})
 
 
 def _versions() -> dict[str, str]:

@@ -23,6 +23,7 @@ FATES: dict[str, str] = {
     NO_SETUP: "in the trend, no strategy's setup",
     "unaffordable_at_order_cap": "one share costs more than an order may",
     "against_regime": "the market is below its trend",
+    "regime_unknown": "the market symbol has no bar to tell its trend by",
     "earnings_near": "an announcement is near",
     "earnings_unknown": "no earnings calendar speaks for it",
     "stand_down": "its strategy has drifted and stands down",

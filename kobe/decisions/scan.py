@@ -22,7 +22,7 @@ from kobe.learning.blend import blended
 from kobe.learning.dataset import FEATURE_COLUMNS
 from kobe.learning.model import MetaModel
 from kobe.risk.facts import Limits
-from kobe.risk.sizing import size_at
+from kobe.risk.sizing import halved, size_at
 from kobe.strategies.spec import BaseParams
 
 UNAFFORDABLE, NO_PROBABILITY, STAND_DOWN = "unaffordable_at_order_cap", "no_model", "stand_down"
@@ -40,6 +40,7 @@ class Choice:
         held_back: gives, for signal rows, why an entry is refused although the signal stands, or None; asked of the
             cut panel.
         stood_down: strategies that may not open anything.
+        half_size: strategies whose orders may cost half as much; what half a cap does not buy is no pick.
         max_correlation, sectors, max_per_sector: see `Spread`.
         tones: symbol -> mean tone of the headlines known right before the close; missing: none.
         sentiment_weight: their pull on the log-odds (D20).
@@ -49,6 +50,7 @@ class Choice:
     ensure_top: bool = True
     held_back: HeldBack | None = None
     stood_down: frozenset[str] = frozenset()
+    half_size: frozenset[str] = frozenset()
     max_correlation: float = 1.0
     sectors: Mapping[str, str] = field(default_factory=dict)
     max_per_sector: int = 0
@@ -150,7 +152,8 @@ def choose(
         limits: see `run`.
         choice: see `run`.
     """
-    candidates = [c for name, seen in view.strategies.items() for c in _candidates(view, name, seen, model, limits)]
+    caps = {name: halved(limits) if name in choice.half_size else limits for name in view.strategies}
+    candidates = [c for name, seen in view.strategies.items() for c in _candidates(view, name, seen, model, caps[name])]
     candidates = _with_tone(_without(past, view, candidates, choice), choice, model)
     order = rank.ranked(candidates)
     spread = Spread(past, choice.max_correlation, choice.sectors, choice.max_per_sector)
@@ -200,13 +203,14 @@ def _with_tone(candidates: list[Candidate], choice: Choice, model: tuple[str, Me
     """Let the headlines pull on the probabilities, as far as their weight goes."""
     if choice.sentiment_weight == 0.0 or model is None:
         return candidates
-    found = []
-    for c in candidates:
-        if c.probability is not None:
-            p = blended(c.probability, choice.tones.get(c.signal.symbol, 0.0), choice.sentiment_weight)
-            c = replace(c, probability=p, expected_r=model[1].expected_r(c.signal.strategy, p))  # noqa: PLW2901
-        found.append(c)
-    return found
+
+    def pulled(c: Candidate) -> Candidate:
+        if c.probability is None:
+            return c
+        p = blended(c.probability, choice.tones.get(c.signal.symbol, 0.0), choice.sentiment_weight)
+        return replace(c, probability=p, expected_r=model[1].expected_r(c.signal.strategy, p))
+
+    return [pulled(c) for c in candidates]
 
 
 def _candidates(

@@ -1,6 +1,6 @@
 """How many shares: the least of every cap, whole and rounded down, with the cap that bound it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, Decimal
 
 from kobe.risk.facts import Limits
@@ -12,6 +12,11 @@ class Size:
 
     quantity: int
     bound_by: str
+
+
+def halved(limits: Limits) -> Limits:
+    """Return the limits of a strategy that is trusted half: an order may cost half as much."""
+    return replace(limits, order_usd=limits.order_usd / 2)
 
 
 def size_at(price: Decimal, limits: Limits, cash_usd: Decimal) -> Size:

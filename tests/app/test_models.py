@@ -1,5 +1,6 @@
 """The registry: candidate, shadow, champion, retired; every step on record, one command back."""
 
+import json
 import shutil
 from dataclasses import replace
 from datetime import date
@@ -12,8 +13,8 @@ from kobe.app import promote as promotion
 from kobe.app.models import run_models_diff, run_models_list, run_models_rollback, run_models_show
 from kobe.app.promote import run_promote
 from kobe.app.scan import ScanRequest, run_scan
-from kobe.app.train_meta import run_meta_dataset, run_train_meta
-from kobe.core.errors import ExitCode, IntegrityError, ModelError, UsageError
+from kobe.app.train_meta import TrainRequest, run_meta_dataset, run_train_meta
+from kobe.core.errors import ExitCode, IntegrityError, MissingDataError, ModelError, UsageError
 from kobe.infra.records import audit
 from kobe.learning.promote import Line
 
@@ -69,10 +70,11 @@ def test_a_model_that_passes_is_heard_in_the_shadow_first_and_crowned_after_enou
 def test_a_candidate_that_fails_stays_one_and_every_line_is_printed(ctx):
     document = run_promote(ctx, dry_run=True)
     names = [line["name"] for line in document.data["lines"]]
-    if document.data["candidate"]:
-        for wanted in ("brier difference", "calibration error", "minimum record, sessions", "windows that earned money",
+    assert document.data["candidate"] == candidate_of(ctx)
+    assert not all(line["passed"] for line in document.data["lines"])
+    for wanted in ("brier difference", "calibration error", "minimum record, sessions", "windows that earned money",
                        "overfitting probability of the strategies", "gated profit factor, costs doubled"):  # fmt: skip
-            assert wanted in names
+        assert wanted in names
 
 
 def test_a_card_that_was_changed_or_signed_by_another_key_is_never_loaded(ctx):
@@ -182,3 +184,21 @@ def test_a_base_rate_that_was_rolled_back_is_not_crowned_again_by_itself(ctx):
     run_models_rollback(ctx, dry_run=False)
     run_promote(ctx)
     assert states(ctx) | {first: "champion", second: "retired"} == states(ctx)
+
+
+def test_evidence_of_another_home_brings_its_bias_and_its_end_with_it(ctx, tmp_path):
+    other = tmp_path / "wf_outputs"
+    shutil.copytree(ctx.paths.walk_forward, other)
+    for path in other.glob("*/summary.json"):
+        told = json.loads(path.read_text())
+        path.write_text(json.dumps(told | {"evidence_through": "2024-12-30", "banners": ["A BIAS OF ITS OWN"]}))
+    document = run_train_meta(ctx, TrainRequest(also=(other,)))
+    entry = next(e for e in ctx.models.entries() if e.model_id == document.data["model_id"])
+    assert entry.knowable_from == date(2024, 12, 30)
+    assert {"A BIAS OF ITS OWN", *ctx.panel().banners} == set(document.banners)
+    for path in other.glob("*/summary.json"):
+        path.unlink()
+    with pytest.raises(MissingDataError, match="where these signals come from"):
+        run_train_meta(ctx, TrainRequest(also=(other,)))
+    with pytest.raises(UsageError, match="twice"):
+        run_train_meta(ctx, TrainRequest(also=(ctx.paths.walk_forward,)))

@@ -9,14 +9,17 @@ from datetime import date
 import numpy as np
 import polars as pl
 import pytest
-from kit.home import LAST, SPEC
+from kit.home import LAST, SPEC, at
 
-from kobe.app import decision, import_bars, wiring
+from kobe.app import decision, import_bars, standing, wiring
 from kobe.app.audit import run_audit_verify
 from kobe.app.decision import RECORD
+from kobe.app.eod_report import run_eod_report
 from kobe.app.explain import ExplainRequest, run_explain
 from kobe.app.replay import run_replay
 from kobe.app.scan import ScanRequest, read_trade_of_day, run_scan
+from kobe.app.status import run_status
+from kobe.app.submit_totd import SubmitRequest, run_submit_totd
 from kobe.app.why_not import run_why_not
 from kobe.core.errors import ExitCode, IntegrityError, MissingDataError, UsageError
 from kobe.data.manifest import Provenance
@@ -251,3 +254,58 @@ def test_a_folder_that_cannot_keep_views_stops_no_scan(home):
     shutil.rmtree(ctx.paths.views)
     ctx.paths.views.write_text("not a folder")
     assert run_scan(ctx, ScanRequest(session=DAY, dry_run=True)).data == before
+
+
+def test_pages_say_that_picks_cannot_be_believed_and_are_made_all_the_same(home):
+    ctx = wiring.build(home, clock=at(date(2024, 12, 13), 8, 0))
+    run_scan(ctx, ScanRequest(session=DAY))
+    assert run_status(ctx).data["problems"] == []
+    path = ctx.paths.of_session(DAY) / "trade_of_day.jsonl"
+    path.write_bytes(path.read_bytes()[:-9])
+    told = run_status(ctx).data["problems"]
+    assert [p["next"] for p in told] == [f"kobe scan --session {DAY}"]
+    later = wiring.build(home, clock=at(date(2024, 12, 13), 17, 0))
+    assert "trade_of_day.jsonl" in run_eod_report(later, date(2024, 12, 13)).summary[0]
+    with pytest.raises(IntegrityError):
+        run_submit_totd(wiring.build(home, clock=at(date(2024, 12, 13), 9, 36)), SubmitRequest())
+
+
+def test_a_market_symbol_without_bars_is_named_and_not_taken_for_a_falling_market(home):
+    ctx = wiring.build(home)
+    blind = replace(ctx, settings=ctx.settings.model_copy(update={
+        "scan": ctx.settings.scan.model_copy(update={"regime": "market_trend"}),
+        "market": ctx.settings.market.model_copy(update={"symbol": "NOPE"})}))  # fmt: skip
+    told = run_scan(blind, ScanRequest(session=DAY, dry_run=True)).data
+    assert told["funnel"]["regime_unknown"] >= 1
+    assert "against_regime" not in told["funnel"]
+
+
+def test_half_size_refuses_before_the_ranking_what_half_a_cap_does_not_buy(home):
+    ctx = wiring.build(home)
+    inputs = decision.gather(ctx, DAY)
+    free = decision.decide(ctx, inputs)
+    dear = max(free.ranked, key=lambda c: c.raw_close)
+    limits = inputs.limits | {"order_usd": str(round(dear.raw_close * 1.5, 2))}
+    full = decision.decide(ctx, replace(inputs, limits=limits))
+    half = decision.decide(ctx, replace(inputs, limits=limits, drift={dear.signal.strategy: "HALF_SIZE"}))
+    refused = {c.signal.signal_id: c.rejection for c in half.candidates}
+    assert dear.signal.signal_id in {c.signal.signal_id for c in full.ranked}
+    assert refused[dear.signal.signal_id] == "unaffordable_at_order_cap"
+
+
+@pytest.mark.parametrize("harm", ["rolled back", "stands down"])
+def test_an_order_is_not_sent_on_ground_that_was_taken_away(home, calendar, harm):
+    ctx = wiring.build(home, clock=at(date(2024, 12, 13), 9, 36))
+    chosen = run_scan(ctx, ScanRequest(session=DAY)).data["trade_of_day"]
+    assert chosen["action"] == "trade"
+    assert run_submit_totd(ctx, SubmitRequest(dry_run=True)).data["status"] == "dry_run"
+    if harm == "rolled back":
+        other = next(e.model_id for e in ctx.models.entries() if e.model_id != chosen["model_id"])
+        ctx.models.promote(other, "test")
+    else:
+        payload = {"session": str(DAY), "since": str(DAY), "state": "STAND_DOWN", "reasons": [], "statistics": {}}
+        ctx.ledger.append(standing.STREAM, chosen["strategy"], standing.KIND, payload, key=f"planted:{DAY}")
+    document = run_submit_totd(ctx, SubmitRequest())
+    assert document.exit_code is ExitCode.REFUSED
+    assert document.data["status"] == "overtaken"
+    assert list(ctx.broker.orders()) == []

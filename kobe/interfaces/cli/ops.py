@@ -40,7 +40,6 @@ def demo(
         request = DemoRequest(
             home=home.resolve(), bars=bars, sessions=sessions, symbols=symbols, years=years, seed=seed
         )
-        shell.begin_collecting()
         return run_demo(request, None if json else shell.progress_bar())
 
     show(run, json=json)

@@ -106,24 +106,32 @@ def execute(
         clock = None if as_of is None else SteppingClock(as_of)
         callback = progress_bar() if progress and not json else None
         ctx = wiring.build(OPTIONS.home, config=OPTIONS.config, clock=clock, progress=callback)
-        begin_collecting()
+        _begin_collecting()
         return use_case(ctx)
 
-    show(run, json=json)
+    show(run, json=json, collects=True)
 
 
-def begin_collecting() -> None:
+def _begin_collecting() -> None:
     """Look for garbage from here on, and not among what the start has made (`main` turned it off)."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     gc.enable()
 
 
-def show(run: Callable[[], Document], *, json: bool) -> None:
-    """Run something that returns a document, print it, and leave with its exit code."""
+def show(run: Callable[[], Document], *, json: bool, collects: bool = False) -> None:
+    """Run something that returns a document, print it, and leave with its exit code.
+
+    Args:
+        run: returns the document.
+        json: print it for a program.
+        collects: `run` begins to look for garbage by itself, once it has started; else that begins now.
+    """
     from kobe.app.warm import use_kernel_cache
 
     use_kernel_cache()
+    if not collects:
+        _begin_collecting()
     lost = _LostInterrupts()
     try:
         with lost:

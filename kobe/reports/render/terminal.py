@@ -18,7 +18,13 @@ def print_document(document: Document, *, color: bool = True) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(no_color=not color, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+    class Page(Console):
+        """A console whose reader may leave: that is no fault, and rich would end the process with one."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    console = Page(no_color=not color, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
     for banner in document.banners:
         console.print(Text(f"! {banner}", style="bold yellow"))
     console.print(Text(document.title, style="bold"))
