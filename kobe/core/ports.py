@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -14,11 +14,11 @@ import numpy.typing as npt
 from kobe.core.clock import Clock
 from kobe.core.errors import KobeError
 from kobe.core.panel import Panel
-from kobe.core.types import Fill, OrderRequest, OrderStatus
+from kobe.core.types import OrderRequest, OrderStatus
 
 __all__ = [
-    "Account", "Artifacts", "AuditLog", "BarSource", "Broker", "BrokerOrder", "Clock", "Compute", "Event", "KillSwitch",
-    "Ledger", "Quote", "QuoteSource", "Shared", "Signer",
+    "Account", "Artifacts", "Asset", "AuditLog", "BarSource", "Broker", "BrokerOrder", "CashMove", "Clock", "Compute",
+    "CorporateChange", "Event", "Execution", "KillSwitch", "Ledger", "Quote", "QuoteSource", "Shared", "Signer",
 ]  # fmt: skip
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -26,7 +26,10 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """Best bid and ask with sizes in shares, raw dollars, and the feed they came from."""
+    """Best bid and ask with sizes in shares, raw dollars, and the feed they came from.
+
+    `last` is the last trade where the feed tells one; `halted` is what the feed says, and most say nothing.
+    """
 
     symbol: str
     bid: Decimal
@@ -35,27 +38,102 @@ class Quote:
     ask_size: int
     at: datetime
     feed: str
+    last: Decimal | None = None
+    halted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """One execution as a broker tells it; the fee is what the broker charged for it, where it says so."""
+
+    execution_id: str
+    quantity: int
+    price: Decimal
+    at: datetime
+    fee_usd: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerOrder:
-    """An order as the broker tells it."""
+    """An order as the broker tells it, ours or not.
+
+    Attributes:
+        client_order_id: its name; what was placed by other means has a name kobe never gave.
+        symbol, quantity, is_buy: what it is for.
+        status: where it stands; UNKNOWN for a word nobody knows.
+        filled: shares filled so far; the truth, whatever the status says.
+        average_price: of those shares, raw dollars; None while nothing is filled.
+        executions: single executions where the broker tells them; else the sum is all there is.
+        at: when the broker changed it last.
+        detail: the broker's own words, such as why it was rejected.
+    """
 
     client_order_id: str
-    request: OrderRequest
+    symbol: str
+    quantity: int
+    is_buy: bool
     status: OrderStatus
-    fills: tuple[Fill, ...]
+    filled: int
+    average_price: Decimal | None
+    at: datetime
+    executions: tuple[Execution, ...] = ()
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Cash and standing of the account, raw dollars; `positions` are signed shares by symbol."""
+    """Cash and standing of the account, raw dollars; `positions` are signed shares by symbol.
+
+    What a broker does not tell is None, and the gates refuse what they do not know.
+    """
 
     cash_usd: Decimal
     equity_usd: Decimal
     blocked: bool
     positions: dict[str, int]
+    account_id: str = ""
+    last_equity_usd: Decimal | None = None
+    buying_power_usd: Decimal | None = None
+    maintenance_usd: Decimal | None = None
+    may_short: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """What a broker lets one do with a symbol."""
+
+    symbol: str
+    active: bool
+    tradable: bool
+    shortable: bool = False
+    easy_to_borrow: bool = False
+    fractionable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CashMove:
+    """Money that came or went by other means than a fill; `kind` is transfer, dividend, interest, fee or other."""
+
+    move_id: str
+    kind: str
+    day: date
+    usd: Decimal
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorporateChange:
+    """Something that changes a holding before the open: `kind` is split, merger, delisting or symbol_change.
+
+    `ratio` is new shares for each old one of a split; `symbol_after` the new name of a renamed one.
+    """
+
+    symbol: str
+    kind: str
+    effective: date
+    ratio: Decimal | None = None
+    symbol_after: str | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +163,8 @@ class Ledger(Protocol):
         """Append one event durably; False when the key was used before."""
         ...
 
-    def events(self, stream: str, *, entity: str | None = None) -> list[Event]:
-        """Return the events of a stream, oldest first."""
+    def events(self, stream: str, *, entity: str | None = None, after: int = 0) -> list[Event]:
+        """Return the events of a stream with a sequence above `after`, oldest first."""
         ...
 
     def exclusive(self) -> AbstractContextManager[None]:
@@ -99,6 +177,10 @@ class AuditLog(Protocol):
 
     def append(self, kind: str, payload: dict[str, Any]) -> str:
         """Append one record durably and return its hash."""
+        ...
+
+    def append_many(self, records: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+        """Append records of (kind, payload) together, durable together, and return their hashes."""
         ...
 
 
@@ -133,6 +215,10 @@ class KillSwitch(Protocol):
         """Return why orders are blocked, or None; an unreadable switch is a reason."""
         ...
 
+    def blocks(self, *, closing: bool) -> str | None:
+        """Return why an order is blocked now, or None; an operator may let closing ones through."""
+        ...
+
 
 class QuoteSource(Protocol):
     """Current quotes; symbols without one are absent from the answer."""
@@ -143,12 +229,26 @@ class QuoteSource(Protocol):
 
 
 class Broker(Protocol):
-    """What kobe needs of a broker. The client order id is the identity of an order."""
+    """What kobe needs of a broker. The client order id is the identity of an order.
+
+    Every call may raise ExternalError: nothing was heard, which never means that nothing was done. A reply that
+    cannot be believed (another symbol, a negative quantity, no number) is such an error too.
+    """
 
     name: str
+    environment: str
+    """sim, paper or live."""
+
+    def keys_fault(self) -> str:
+        """Return why keys and address do not belong together; empty when they do."""
+        ...
 
     def submit(self, request: OrderRequest) -> BrokerOrder:
         """Send an order; a client order id seen before returns the order that has it."""
+        ...
+
+    def replace(self, client_order_id: str, request: OrderRequest) -> BrokerOrder:
+        """Put a resting order in the place of another, which ends as REPLACED; returns the new one."""
         ...
 
     def lookup(self, client_order_id: str) -> BrokerOrder | None:
@@ -156,15 +256,38 @@ class Broker(Protocol):
         ...
 
     def cancel(self, client_order_id: str) -> BrokerOrder | None:
-        """Cancel what is still open of an order and return where it stands."""
+        """Ask to cancel what is open of an order and return where it stands; None when the broker never saw it.
+
+        An order that cannot be cancelled any more is returned as it is. The cancel may still be on its way.
+        """
+        ...
+
+    def orders(self, since: date | None = None) -> Iterable[BrokerOrder]:
+        """Return every order of the account, or those placed from a New York date on and those still open."""
         ...
 
     def account(self) -> Account:
         """Return cash, equity and positions."""
         ...
 
-    def orders(self) -> Iterable[BrokerOrder]:
-        """Return every order of the account."""
+    def now(self) -> datetime:
+        """Return the instant by the broker's clock."""
+        ...
+
+    def asset(self, symbol: str) -> Asset | None:
+        """Return what may be done with a symbol, None when the broker does not know it."""
+        ...
+
+    def sessions(self, first: date, last: date) -> dict[date, tuple[datetime, datetime]]:
+        """Return open and close of each session of a span by the broker's calendar."""
+        ...
+
+    def cash_moves(self, since: date) -> tuple[CashMove, ...]:
+        """Return what came and went by other means than fills, from a New York date on, oldest first."""
+        ...
+
+    def corporate_changes(self, symbols: Sequence[str], session: date) -> tuple[CorporateChange, ...]:
+        """Return what changes these holdings at the open of a session."""
         ...
 
 

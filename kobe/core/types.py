@@ -240,6 +240,7 @@ class OrderStatus(Enum):
     CANCELED = ("canceled", True)
     EXPIRED = ("expired", True)
     REJECTED = ("rejected", True)
+    REPLACED = ("replaced", True)
     ABANDONED = ("abandoned", True)
 
     @property
@@ -280,6 +281,8 @@ class Order:
     status: OrderStatus
     fills: tuple[Fill, ...] = ()
     detail: str = ""
+    changes: int = 0
+    """How many events made it what it is."""
 
     @property
     def filled(self) -> int:

@@ -5,14 +5,17 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from kobe.core.clock import from_ns
-from kobe.core.errors import ExternalError
+from kobe.core.clock import Clock
+from kobe.core.errors import ExternalError, IntegrityError
 from kobe.core.ports import AuditLog, Broker, BrokerOrder, KillSwitch, Ledger
-from kobe.core.types import ClearedOrder, Order, OrderRequest, OrderStatus, OrderType, TradePlan
-from kobe.execution import book, order
+from kobe.core.types import ClearedOrder, Effect, Order, OrderRequest, OrderStatus, OrderType, TradePlan
+from kobe.execution import answers, book, corporate, order
+from kobe.execution.order import OrderFold
 from kobe.execution.plans import PLANS, plan_from, plan_json
 
 Checkpoint = Callable[[str], None]
+SEARCH_S = (0.0, 10.0, 20.0)  # a lost order is looked for three times over thirty seconds (DOMAIN 4.3)
+POLL_S = (0.0, 0.1, 0.2, 0.4, 0.8, 1.0)  # the last one repeats until the deadline
 
 
 def _no_checkpoint(_name: str) -> None:
@@ -25,148 +28,264 @@ class Oms:
 
     Attributes:
         ledger: where every order event is kept.
+        fold: the orders of that ledger.
         broker: where orders go.
         audit: where each step is chained.
         kill_switch: asked immediately before each send.
+        clock, wait: the present, and letting some seconds of it pass.
+        deadline_s: how long an order that should end at once is asked after.
         checkpoint: called with the name of each step; crash tests stop there.
     """
 
     ledger: Ledger
+    fold: OrderFold
     broker: Broker
     audit: AuditLog
     kill_switch: KillSwitch
+    clock: Clock
+    wait: Callable[[float], None]
+    deadline_s: float = 10.0
     checkpoint: Checkpoint = field(default=_no_checkpoint)
 
     def orders(self) -> dict[str, Order]:
         """Return every order by client order id."""
-        return order.fold(self.ledger.events(order.STREAM))
+        return self.fold.orders()
 
     def intents(self) -> list[tuple[Order, datetime]]:
         """Return every order with the instant its intent was written."""
-        events = self.ledger.events(order.STREAM)
-        instants = {e.entity: from_ns(e.at_ns) for e in events if e.kind == "intent"}
-        return [(o, instants[name]) for name, o in order.fold(events).items()]
+        return self.fold.intents()
 
     def book(self) -> book.Book:
-        """Return positions and trades."""
-        return book.build(self.orders().values())
+        """Return positions and trades, the splits on record carried through."""
+        return book.build(self.orders().values(), corporate.splits(self.ledger.events(corporate.STREAM)))
 
     def plans(self) -> dict[str, TradePlan]:
-        """Return how each signal's position is to be closed."""
+        """Return how each signal's position is to be closed; a later word about a signal replaces an earlier one."""
         return {e.entity: plan_from(e.payload) for e in self.ledger.events(PLANS)}
+
+    # -- sending -----------------------------------------------------------------------------------------------
 
     def submit(self, cleared: ClearedOrder, plan: TradePlan | None = None) -> Order:
         """Send a cleared order once and record what came of it.
 
-        Killed anywhere in here, a later `submit` or `recover` of the same order finds out from the broker what
+        Killed anywhere in here, a later `submit` or `refresh` of the same order finds out from the broker what
         happened before it sends anything.
 
         Raises:
-            ExternalError: the broker cannot be reached; the order stays UNKNOWN and keeps its reservation.
+            ExternalError: no answer that can be believed; the order stays UNKNOWN and keeps its reservation.
         """
+        return self._go(cleared, plan, replaces=None)
+
+    def amend(self, name: str, cleared: ClearedOrder) -> Order:
+        """Put a cleared order in the place of a resting one; at no instant do both rest.
+
+        Raises:
+            ExternalError: no answer that can be believed; `refresh` finds out later which of the two rests.
+        """
+        return self._go(cleared, None, replaces=name)
+
+    def _go(self, cleared: ClearedOrder, plan: TradePlan | None, *, replaces: str | None) -> Order:
         request = cleared.request
         name = request.client_order_id
         known = self.orders().get(name)
         if known is not None and known.status.is_final:
             return known
         if known is None:
-            self._write_intent(cleared, plan)
+            self._write_intent(cleared, plan, replaces)
         else:
-            request = known.request
-            seen = self._lookup(name)
+            request, replaces = known.request, self.fold.replaced_by(name)
+            seen = self._search(known)
             if seen is not None:
-                return self._record(seen)
+                return self._follow(request, self._record(seen))
         self.checkpoint("before_send")
-        if self.kill_switch.reason() is not None:
-            return self._set_status(name, OrderStatus.ABANDONED, "kill switch before the wire")
-        return self._send(request)
+        self._set_status(name, OrderStatus.SENT, "")
+        self.checkpoint("after_sent")
+        why = self.kill_switch.blocks(closing=request.effect is Effect.CLOSE)
+        if why is not None:
+            return self._set_status(name, OrderStatus.ABANDONED, f"kill switch before the wire: {why}")
+        return self._send(request, replaces)
 
-    def _write_intent(self, cleared: ClearedOrder, plan: TradePlan | None) -> None:
+    def _write_intent(self, cleared: ClearedOrder, plan: TradePlan | None, replaces: str | None) -> None:
         request = cleared.request
         self.checkpoint("before_intent")
+        document = order.request_json(request) | ({"replaces": replaces} if replaces else {})
+        name = request.client_order_id
         with self.ledger.exclusive():
             if plan is not None:
                 self.ledger.append(PLANS, plan.signal_id, "plan", plan_json(plan), key=plan.signal_id)
-            document = order.request_json(request)
-            self.ledger.append(order.STREAM, request.client_order_id, "intent", document, key=_key(request, "intent"))
+            self.ledger.append(order.STREAM, name, "intent", document, key=f"{name}:intent")
         self.checkpoint("after_intent")
         self.audit.append("order_intent", document)
         self.checkpoint("after_intent_audit")
 
-    def _send(self, request: OrderRequest) -> Order:
+    def _send(self, request: OrderRequest, replaces: str | None) -> Order:
         name = request.client_order_id
-        self._set_status(name, OrderStatus.SENT, "")
-        self.checkpoint("after_sent")
         try:
-            answer = self.broker.submit(request)
+            if replaces is None:
+                answer = self.broker.submit(request)
+            else:
+                answer = self.broker.replace(replaces, request)
+            self.checkpoint("after_wire")
+            known = self._record(answer)
+        except ExternalError as error:
+            self._set_status(name, OrderStatus.UNKNOWN, f"no answer that can be believed: {error.what}")
+            self.checkpoint("after_unknown")
+            found = self._search(self.orders()[name])
+            if found is None:
+                raise
+            known = self._record(found)
+        if replaces is not None:
+            self._look(replaces)
+        return self._follow(request, known)
+
+    def _follow(self, request: OrderRequest, known: Order) -> Order:
+        """Ask after an order that ends at once until it has ended; past the deadline it is UNKNOWN, not gone."""
+        if _rests(request):
+            return known
+        name, waited, step = request.client_order_id, 0.0, 0
+        while not known.status.is_final and waited < self.deadline_s:
+            pause = POLL_S[min(step, len(POLL_S) - 1)]
+            self.wait(pause)
+            waited, step = waited + max(pause, 0.01), step + 1
+            self.checkpoint("before_poll")
+            known = self._look(name) or known
+        if known.status.is_final:
+            return known
+        return self._set_status(name, OrderStatus.UNKNOWN, f"not final after {self.deadline_s:g} s")
+
+    def _look(self, name: str) -> Order | None:
+        """Ask once; silence leaves everything as it is."""
+        try:
+            answer = self._lookup(name)
         except ExternalError:
-            self._set_status(name, OrderStatus.UNKNOWN, "no answer from the broker")
-            raise
-        self.checkpoint("after_wire")
-        return self._record(answer)
+            return None
+        return None if answer is None else self._record(answer)
+
+    def _search(self, known: Order) -> BrokerOrder | None:
+        """Look for an order that may have been sent; None when the broker does not know it for long enough."""
+        may_be_there = known.status is not OrderStatus.INTENT
+        for pause in SEARCH_S if may_be_there else SEARCH_S[:1]:
+            self.wait(pause)
+            found = self._lookup(known.request.client_order_id)
+            if found is not None:
+                return found
+        return None
 
     def _lookup(self, name: str) -> BrokerOrder | None:
         self.checkpoint("before_lookup")
         return self.broker.lookup(name)
 
+    # -- recording ---------------------------------------------------------------------------------------------
+
     def _record(self, answer: BrokerOrder) -> Order:
-        """Write what the broker says; repeating it changes nothing."""
+        """Write what the broker says; repeating it changes nothing.
+
+        Raises:
+            ExternalError: it contradicts what was asked for or was told before; the order stays as it is.
+            IntegrityError: the order was never intended here.
+        """
         name = answer.client_order_id
+        known = self.orders().get(name)
+        if known is None:
+            raise IntegrityError("the broker told of an order that was never intended", seen=name,
+                                 next_command="kobe reconcile")  # fmt: skip
+        try:
+            fills = answers.fresh_fills(known, answer)
+        except ExternalError as error:
+            self.audit.append("broker_contradiction", {"client_order_id": name, "seen": str(error.seen)})
+            raise
+        status = answers.status_after(known, answer)
+        self.checkpoint("before_record")
         with self.ledger.exclusive():
-            fresh = [
-                self.ledger.append(order.STREAM, name, "fill", order.fill_json(f), key=f"{name}:fill:{f.fill_id}")
-                for f in answer.fills
-            ]
-            status = {"status": answer.status.word, "detail": answer.detail}
-            changed = self.ledger.append(
-                order.STREAM, name, "status", status, key=f"{name}:{answer.status.word}:{len(answer.fills)}"
-            )
+            for fill in fills:
+                key = f"{name}:fill:{fill.fill_id}"
+                self.ledger.append(order.STREAM, name, "fill", order.fill_json(fill), key=key)
+            changed = self._append_status(name, known, status, answer.detail)
         self.checkpoint("after_record")
-        if changed or any(fresh):
-            filled = sum(f.quantity for f in answer.fills)
-            self.audit.append("order_result", {"client_order_id": name, "filled": filled, **status})
+        if changed or fills:
+            told = {"client_order_id": name, "filled": answer.filled, "status": status.word, "detail": answer.detail}
+            self.audit.append("order_result", told)
         self.checkpoint("after_record_audit")
         return self.orders()[name]
 
     def _set_status(self, name: str, status: OrderStatus, detail: str) -> Order:
-        payload = {"status": status.word, "detail": detail}
-        if self.ledger.append(order.STREAM, name, "status", payload, key=f"{name}:{status.word}:0"):
-            self.audit.append("order_status", {"client_order_id": name, **payload})
+        known = self.orders()[name]
+        if self._append_status(name, known, status, detail):
+            self.audit.append("order_status", {"client_order_id": name, "status": status.word, "detail": detail})
         return self.orders()[name]
 
+    def _append_status(self, name: str, known: Order, status: OrderStatus, detail: str) -> bool:
+        """Append a status that is news; the same again is none."""
+        if known.status is status and (known.detail == detail or status is OrderStatus.SENT):
+            return False
+        payload = {"status": status.word, "detail": detail}
+        key = f"{name}:{status.word}:{known.filled}:{known.changes}"
+        return self.ledger.append(order.STREAM, name, "status", payload, key=key)
+
+    # -- looking after -----------------------------------------------------------------------------------------
+
     def cancel(self, name: str) -> Order:
-        """Cancel what is still open of an order; allowed under the kill switch."""
+        """Cancel what is still open of an order and wait until the broker says how it ended.
+
+        Allowed under the kill switch. What was filled before the cancel arrived counts.
+
+        Raises:
+            ExternalError: the broker cannot be reached.
+        """
+        self.checkpoint("before_cancel")
         answer = self.broker.cancel(name)
-        return self.orders()[name] if answer is None else self._record(answer)
+        self.checkpoint("after_cancel")
+        if answer is None:
+            return self.orders()[name]
+        known, waited, step = self._record(answer), 0.0, 0
+        while not known.status.is_final and waited < self.deadline_s:
+            pause = POLL_S[min(step, len(POLL_S) - 1)]
+            self.wait(pause)
+            waited, step = waited + max(pause, 0.01), step + 1
+            known = self._look(name) or known
+        return known
 
     def refresh(self, today: date) -> list[Order]:
         """Ask the broker about every order that is not final; return those that changed.
 
         An order the broker never saw is abandoned once its session is over; until then a repeated submit may
-        send it under the same name.
+        send it under the same name. One that cannot be believed does not keep the others from being asked.
+
+        Raises:
+            ExternalError: about at least one of them nothing believable was heard.
         """
-        changed = []
+        changed, faults = [], list[ExternalError]()
         for name, known in self.orders().items():
             if known.status.is_final:
                 continue
-            answer = self._lookup(name)
-            if answer is not None:
-                now = self._record(answer)
-            elif known.request.session < today and not _rests(known.request):
-                now = self._set_status(name, OrderStatus.ABANDONED, "never reached the broker")
-            else:
+            try:
+                now = self._refreshed(name, known, today)
+            except ExternalError as error:
+                faults.append(error)
                 continue
             if now != known:
                 changed.append(now)
+        if faults:
+            raise faults[0]
         return changed
+
+    def _refreshed(self, name: str, known: Order, today: date) -> Order:
+        answer = self._lookup(name)
+        if answer is not None:
+            return self._record(answer)
+        over = known.request.session < today and not _rests(known.request)
+        moved = self.fold.replaced_by(name) is not None and known.request.session < today
+        if over or moved:
+            return self._set_status(name, OrderStatus.ABANDONED, "never reached the broker")
+        return known
+
+    def adopt(self, answer: BrokerOrder) -> Order:
+        """Write what the broker says about an order of ours that may already count as final: late fills are true."""
+        return self._record(answer)
 
 
 def _rests(request: OrderRequest) -> bool:
     return request.order_type in (OrderType.GTC_STOP, OrderType.GTC_OCO)
-
-
-def _key(request: OrderRequest, kind: str) -> str:
-    return f"{request.client_order_id}:{kind}"
 
 
 def describe(known: Order) -> dict[str, Any]:

@@ -1,17 +1,18 @@
 """Orders as folds over ledger events: pure, so the same events always give the same book (DOMAIN 4.3).
 
-INTENT -> SENT -> ACCEPTED / PARTIAL / UNKNOWN -> FILLED, CANCELED, EXPIRED, REJECTED
-INTENT or SENT -> ABANDONED when the broker never saw it and its hour has passed
+INTENT -> SENT -> ACCEPTED / PARTIAL / UNKNOWN -> FILLED, CANCELED, EXPIRED, REJECTED, REPLACED
+INTENT, SENT or UNKNOWN -> ABANDONED when the broker never saw it and its hour has passed
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from kobe.core.clock import from_ns
 from kobe.core.errors import IntegrityError
-from kobe.core.ports import Event
+from kobe.core.ports import Event, Ledger
 from kobe.core.types import Effect, Fill, Order, OrderRequest, OrderStatus, OrderType, Side
 
 STREAM = "orders"
@@ -101,7 +102,8 @@ def apply(order: Order | None, event: Event) -> Order:
         IntegrityError: an event without an intent before it, or one that makes no sense.
     """
     try:
-        return _next(order, event)
+        after = _next(order, event)
+        return replace(after, changes=(order.changes if order else 0) + 1)
     except (KeyError, ValueError, TypeError) as error:
         raise IntegrityError(
             "the order ledger holds an event that makes no sense",
@@ -118,9 +120,19 @@ def _next(order: Order | None, event: Event) -> Order:
     if event.kind == "fill":
         return _with_fill(order, fill_from(event.payload))
     status = STATUS_BY_WORD[event.payload["status"]]
-    if order.status.is_final:
+    if order.status.is_final or _is_old_news(order.status, status):
         return order
     return replace(order, status=status, detail=str(event.payload.get("detail", "")))
+
+
+def _is_old_news(known: OrderStatus, told: OrderStatus) -> bool:
+    """Whether a status comes from before the one that is known: answers may arrive out of order."""
+    return _STAGE.get(told, _LAST) < _STAGE.get(known, _LAST) and told is not OrderStatus.UNKNOWN
+
+
+_STAGE = {OrderStatus.INTENT: 0, OrderStatus.SENT: 1, OrderStatus.UNKNOWN: 1, OrderStatus.ACCEPTED: 2,
+          OrderStatus.PARTIAL: 3}  # fmt: skip
+_LAST = 4
 
 
 def _with_fill(order: Order, fill: Fill) -> Order:
@@ -138,3 +150,38 @@ def fold(events: Iterable[Event]) -> dict[str, Order]:
     for event in events:
         orders[event.entity] = apply(orders.get(event.entity), event)
     return orders
+
+
+@dataclass(slots=True)
+class OrderFold:
+    """The orders of a ledger, folded once and then carried on: what was read is not read again."""
+
+    ledger: Ledger
+    _orders: dict[str, Order] = field(default_factory=dict)
+    _intended: dict[str, datetime] = field(default_factory=dict)
+    _replaces: dict[str, str] = field(default_factory=dict)
+    _seen: int = 0
+
+    def orders(self) -> dict[str, Order]:
+        """Return every order by client order id, in the order of their intents.
+
+        Raises:
+            IntegrityError: the ledger holds an event that makes no sense.
+        """
+        for event in self.ledger.events(STREAM, after=self._seen):
+            self._orders[event.entity] = apply(self._orders.get(event.entity), event)
+            if event.kind == "intent":
+                self._intended[event.entity] = from_ns(event.at_ns)
+                if event.payload.get("replaces"):
+                    self._replaces[event.entity] = str(event.payload["replaces"])
+            self._seen = event.sequence
+        return dict(self._orders)
+
+    def intents(self) -> list[tuple[Order, datetime]]:
+        """Return every order with the instant its intent was written."""
+        return [(known, self._intended[name]) for name, known in self.orders().items()]
+
+    def replaced_by(self, name: str) -> str | None:
+        """Return the order that a replacement was meant to take the place of."""
+        self.orders()
+        return self._replaces.get(name)

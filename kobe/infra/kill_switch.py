@@ -2,7 +2,8 @@
 
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kobe.core.errors import ConfigError
@@ -18,6 +19,20 @@ class FileKillSwitch:
     def __init__(self, path: Path) -> None:
         """Only remember the path, such as `state/KILL_SWITCH`."""
         self._path = path
+        self._closing_may_pass = False
+
+    def blocks(self, *, closing: bool) -> str | None:
+        """Return why something is blocked now, or None; inside `letting_close` what closes is not."""
+        return None if closing and self._closing_may_pass else self.reason()
+
+    @contextmanager
+    def letting_close(self) -> Iterator[None]:
+        """Let what closes through in this process, whatever the switch says; the caller records that it asked."""
+        self._closing_may_pass = True
+        try:
+            yield
+        finally:
+            self._closing_may_pass = False
 
     def reason(self) -> str | None:
         """Return why everything is blocked, or None.
