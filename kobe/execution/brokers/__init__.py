@@ -1,5 +1,11 @@
-"""Brokers behind `core.ports.Broker`. To add one: a file with its class, and one line in the table."""
+"""Brokers behind `core.ports.Broker` and `core.ports.QuoteSource`, by the mode that uses them.
 
-from kobe.execution.brokers.sim import SimBroker
+To add one: a file with a `make(kit)` that reaches for nothing yet, and one line in the table.
+"""
 
-BROKERS = {"sim": SimBroker}
+from collections.abc import Callable
+
+from kobe.execution.brokers import alpaca, sim
+from kobe.execution.brokers.kit import BrokerKit, TradingDoor
+
+BROKERS: dict[str, Callable[[BrokerKit], TradingDoor]] = {"sim": sim.make, "paper": alpaca.make, "live": alpaca.make}

@@ -2,26 +2,36 @@
 
 Assumptions, in one place: five minutes after the open the price is the open; five minutes before the close it is
 the close; in between it moves on a straight line. The whole bar's range counts as traded from five minutes before
-the close on. Spreads are those of the cost model, half of it on each side.
+the close on. Spreads are those of the cost model, half of it on each side. A halt freezes the quotes at its start;
+when it ends, the price is where the line has got to.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 
 from kobe.backtest.costs import CostModel
 from kobe.core.calendar import Calendar
-from kobe.core.clock import Clock, new_york_date
+from kobe.core.clock import NEW_YORK, Clock, new_york_date
 from kobe.core.panel import Panel
 from kobe.core.ports import Quote
 from kobe.core.units import to_decimal
+from kobe.execution.brokers.terms import luck
 from kobe.execution.rounding import ceil_tick, floor_tick
 
 EDGE = timedelta(minutes=5)
+SHORTEST_HALT, LONGEST_HALT = timedelta(minutes=5), timedelta(minutes=120)
 SHARE_OF_ADV_QUOTED = 1e-4  # displayed size as a share of a day's volume
+LEAST_SPLIT, LEAST_TOTAL_RETURN_SPLIT = 1e-4, 0.1  # factors of total-return prices also step at every dividend
+
+
+def overnight(session: date) -> datetime:
+    """Return when the books of the broker carry out a split of a session: at midnight in New York before it."""
+    return datetime.combine(session, time.min, NEW_YORK).astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +50,14 @@ class SimBar:
 class SimMarket:
     """Quotes made from the bars of the store; it may see today's bar, because it is the market.
 
-    Nothing on kobe's side reads bars through here.
+    Nothing on kobe's side reads bars through here. `halt_share` of symbols are halted in a session.
     """
 
     bars: Callable[[], Panel]
     calendar: Calendar
     clock: Clock
     costs: CostModel
+    halt_share: float = 0.0
 
     def bar(self, symbol: str, session: date) -> SimBar | None:
         """Return a symbol's bar of a session, None when it did not trade."""
@@ -87,18 +98,51 @@ class SimMarket:
         found = {s: self._quote(s, now) for s in symbols}
         return {s: q for s, q in found.items() if q is not None}
 
+    def price(self, seen: SimBar, at: datetime) -> float:
+        """Return where the straight line of a bar stands at an instant, raw dollars."""
+        open_, _, _, close = seen.bar
+        return open_ + (close - open_) * self.phase(seen.session, at)
+
+    def halt(self, symbol: str, session: date) -> tuple[datetime, datetime] | None:
+        """Return when a symbol is halted in a session: by chance, one in five from the open on, none at the close."""
+        name = f"halt:{symbol}:{session.isoformat()}"
+        if luck(name) >= self.halt_share:
+            return None
+        opens, ends = self.calendar.opens_at(session), self.calendar.closes_at(session) - 3 * EDGE
+        long = SHORTEST_HALT + (LONGEST_HALT - SHORTEST_HALT) * luck(f"{name}:long")
+        wait = max(0.0, luck(f"{name}:start") * 1.25 - 0.25)
+        start = opens + (ends - long - opens) * wait
+        return start, start + long
+
+    def splits(self, symbol: str, first: date, last: date) -> dict[date, Fraction]:
+        """Return new shares for each old one by effective session: where the factor of the bars steps."""
+        panel = self.bars()
+        if symbol not in panel.symbols:
+            return {}
+        mine = panel[symbol]
+        factor = panel.raw_factor[mine.first_row : mine.first_row + len(mine)]
+        ratio = np.concatenate(([1.0], factor[:-1] / factor[1:]))
+        least = LEAST_TOTAL_RETURN_SPLIT if panel.adjustment == "total-return" else LEAST_SPLIT
+        days = self.calendar.sessions
+        found = {days[mine.session[i]]: float(ratio[i]) for i in np.flatnonzero(np.abs(ratio - 1.0) >= least)}
+        return {day: Fraction(r).limit_denominator(1000) for day, r in found.items() if first <= day <= last}
+
     def _quote(self, symbol: str, now: datetime) -> Quote | None:
         today = new_york_date(now)
         seen = self.bar(symbol, today)
         if seen is None or seen.volume <= 0:
             return None
-        open_, _, _, close = seen.bar
-        mid = open_ + (close - open_) * self.phase(today, now)
+        halt = self.halt(symbol, today)
+        halted = halt is not None and halt[0] <= now < halt[1]
+        mid = self.price(seen, halt[0] if halted and halt else now)
         rates = self.costs.at(today)
         half = mid * float(self.costs.half_spread(rates, np.array([mid]), np.array([seen.adv_usd]))[0])
         size = max(100, int(seen.adv_usd * SHARE_OF_ADV_QUOTED / mid))
         bid, ask = floor_tick(_money(mid - half)), ceil_tick(_money(mid + half))
-        return Quote(symbol=symbol, bid=bid, ask=ask, bid_size=size, ask_size=size, at=now, feed="sim")
+        return Quote(
+            symbol=symbol, bid=bid, ask=ask, bid_size=size, ask_size=size, at=now, feed="sim",
+            last=floor_tick(_money(mid)), halted=halted,
+        )  # fmt: skip
 
 
 def _money(value: float) -> Decimal:
