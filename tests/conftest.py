@@ -1,6 +1,7 @@
 """What every test may ask for: the calendar, real bars where they are, a home of its own."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "numba"))
@@ -8,6 +9,7 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parents[1]
 import polars as pl
 import pytest
 from hypothesis import settings
+from kit import postgres
 
 from kobe.core.calendar import Calendar, xnys
 from kobe.core.panel import Panel
@@ -72,3 +74,16 @@ def home(made_home: Path, tmp_path: Path) -> Path:
     from kit.home import copy_home
 
     return copy_home(made_home, tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[postgres.Cluster]:
+    """A PostgreSQL server of this run's own; skips where none is installed."""
+    with postgres.cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster: postgres.Cluster) -> str:
+    """The address of an empty schema, new for each test."""
+    return postgres_cluster.fresh()

@@ -1,5 +1,6 @@
 """What a use case is given: ports, settings and where things are kept, in one frozen bundle."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -14,6 +15,8 @@ from kobe.core.ports import Artifacts, AuditLog, Broker, Compute, Ledger, Progre
 from kobe.data import universe
 from kobe.data.reference import ReferenceStore
 from kobe.data.store import BarStore
+from kobe.execution import slippage
+from kobe.execution.order import OrderFold
 from kobe.infra.kill_switch import FileKillSwitch
 from kobe.learning.experiments import Experiments
 from kobe.learning.registry import ModelRegistry
@@ -152,7 +155,10 @@ class Context:
     broker: Broker
     quotes: QuoteSource
     compute: Compute
+    fold: OrderFold
+    wait: Callable[[float], None]
     run_id: str
+    armed: bool = False
     progress: Progress | None = field(default=None)
 
     @property
@@ -162,18 +168,17 @@ class Context:
 
     @property
     def costs(self) -> CostModel:
-        """The cost schedule of the settings."""
-        return cost_model(self.settings)
+        """The cost schedule of the settings, raised to the measured slippage where the settings say so."""
+        model = cost_model(self.settings)
+        if not self.settings.costs.use_measured:
+            return model
+        return slippage.with_measured(model, self.ledger.events(slippage.STREAM))
 
     @property
     def limits(self) -> Limits:
         """The risk limits of the settings."""
-        r = self.settings.risk
-        return Limits(
-            order_usd=r.order_max_usd, day_usd=r.day_max_usd, max_positions=r.max_positions,
-            min_price_usd=r.min_price_usd, min_adv_usd=r.min_adv_usd, max_spread=r.max_spread,
-            quote_max_age_s=r.quote_max_age_s, open_delay_s=r.open_delay_s, close_margin_s=r.close_margin_s,
-        )  # fmt: skip
+        told = self.settings.risk.model_dump()
+        return Limits(order_usd=told.pop("order_max_usd"), day_usd=told.pop("day_max_usd"), **told)
 
     @property
     def reference(self) -> ReferenceStore:

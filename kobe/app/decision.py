@@ -103,7 +103,17 @@ def _sectors(ctx: Context, chosen: ScanSettings) -> dict[str, str]:
     Raises:
         MissingDataError: the file of the settings is not there, or has no such columns.
     """
-    if not chosen.max_per_sector:
+    return sectors_of(ctx) if chosen.max_per_sector else {}
+
+
+def sectors_of(ctx: Context) -> dict[str, str]:
+    """Read symbol -> sector from the file of the settings; without one there are none.
+
+    Raises:
+        MissingDataError: the file of the settings is not there, or has no such columns.
+    """
+    chosen = ctx.settings.scan
+    if not chosen.sectors_file and not chosen.max_per_sector:
         return {}
     import csv
 

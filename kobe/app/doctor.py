@@ -5,10 +5,10 @@ import shutil
 from collections.abc import Callable
 
 from kobe.app import desk
+from kobe.app.audit import audit_report
 from kobe.app.context import Context
 from kobe.core.errors import ExitCode, KobeError, StaleDataError
 from kobe.core.types import Mode
-from kobe.infra.records.audit_verify import verify
 from kobe.infra.records.ledger import SqlLedger
 from kobe.reports.document import Document, Section, Table
 
@@ -55,7 +55,7 @@ def _ledger(ctx: Context) -> str:
 
 
 def _audit(ctx: Context) -> str:
-    report = verify(ctx.paths.audit)
+    report = audit_report(ctx)
     if not report.ok:
         raise KobeError(
             f"the audit chain is damaged: {report.problem}", seen=report.detail, next_command="kobe audit verify"
@@ -75,9 +75,9 @@ def _switches(ctx: Context) -> str:
     reason = ctx.kill_switch.reason()
     if reason is not None:
         raise KobeError("the kill switch is on", seen=reason, next_command="kobe resume")
-    mode, why = desk.current_mode(ctx)
-    if mode is not Mode.NORMAL:
-        raise KobeError(f"mode is {mode.name}", seen=why, next_command="kobe reconcile")
+    state = desk.current_mode(ctx)
+    if state.mode is not Mode.NORMAL:
+        raise KobeError(f"mode is {state.mode.name}", seen=state.why, next_command="kobe reconcile")
     return "kill switch off, mode NORMAL"
 
 

@@ -4,13 +4,14 @@ from datetime import date
 from decimal import Decimal
 
 from kobe.app import desk, scan
+from kobe.app.audit import run_audit_checkpoint
 from kobe.app.context import Context
+from kobe.app.start_up import order_desk
 from kobe.app.status import audit_line
 from kobe.core.clock import new_york_date
 from kobe.core.errors import MissingDataError
 from kobe.core.types import Order, Position
 from kobe.execution import book, exits
-from kobe.infra.records.audit_lines import read_head
 from kobe.reports import end_of_day
 from kobe.reports.document import Document, jsonable
 from kobe.reports.render import html, markdown, terminal
@@ -21,13 +22,13 @@ JOURNAL = "journal"
 def run_eod_report(ctx: Context, session: date | None = None) -> Document:
     """Write the report of a session (default: the last complete one) and a journal entry."""
     day = session or ctx.calendar.last_complete(ctx.clock.now())
-    with desk.order_desk(ctx) as oms:
+    with order_desk(ctx) as oms:
         orders, books, intents = oms.orders(), oms.book(), oms.intents()
         account = ctx.broker.account()
     mine = [o for o in orders.values() if _touched(o, day)]
     closed = [t for t in books.trades if new_york_date(t.closed) == day]
     decided = scan.shown_trade_of_day(ctx, ctx.calendar.previous(day))
-    head = read_head(ctx.paths.audit)
+    run_audit_checkpoint(ctx)
     document = end_of_day.build(
         end_of_day.Day(
             session=day,
@@ -40,8 +41,8 @@ def run_eod_report(ctx: Context, session: date | None = None) -> Document:
             realised_total_usd=sum((t.net_usd for t in books.trades), Decimal(0)),
             day_used_usd=book.day_used_usd(intents, ctx.clock.now()),
             day_limit_usd=ctx.limits.day_usd,
-            mode=desk.current_mode(ctx)[0].name,
-            audit_head=audit_line(head),
+            mode=desk.current_mode(ctx).mode.name,
+            audit_head=audit_line(ctx),
             banners=known_banners(ctx),
         )
     )

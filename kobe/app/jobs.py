@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
-from kobe.app import runs
+from kobe.app import breakers, runs
 from kobe.app.context import Context
 from kobe.app.eod_report import run_eod_report
+from kobe.app.holdings import run_holdings
 from kobe.app.manage_exits import run_manage_exits
 from kobe.app.prepare import run_prepare
 from kobe.app.reconcile import run_reconcile
@@ -19,7 +20,7 @@ from kobe.app.status import run_status
 from kobe.app.submit_totd import SubmitRequest, run_submit_totd
 from kobe.core.calendar import Calendar
 from kobe.core.clock import NEW_YORK
-from kobe.core.errors import ExitCode, IntegrityError, KobeError, UsageError
+from kobe.core.errors import DataError, ExitCode, ExternalError, IntegrityError, KobeError, UsageError
 from kobe.core.types import JobRecord
 from kobe.infra.locks import Lease
 from kobe.reports.document import Document, Section, Table
@@ -99,6 +100,7 @@ MORNING, RETRY = Slot(after_open=5), Slot(at=time(10, 30))
 CLOSING, EVENING = Slot(after_close=-5), Slot(after_close=20)
 
 JOBS: tuple[Job, ...] = (
+    Job("holdings", "splits and other corporate actions of what is held", Slot(at=time(8, 0)), None, run_holdings),
     Job("reconcile-open", "books against the broker before anything is decided", MORNING, None,
         lambda ctx, _: run_reconcile(ctx)),
     Job("exits-open", "signal exits of yesterday's close, at the open", MORNING, None,
@@ -162,6 +164,8 @@ def run_job(ctx: Context, job: Job, session: date, *, again: bool = False) -> Do
         except Exception as error:  # noqa: BLE001 - the job runner is one of the three places that catch everything
             document = _failed(job, session, error)
             status, detail = runs.FAILED, document.summary[0]
+            if isinstance(error, ExternalError | DataError):
+                breakers.note_error(ctx, f"{job.name}: {detail}")
         _record(ctx, job, session, started, status, detail)
     run_status(ctx)
     return document

@@ -27,7 +27,7 @@ class Section(BaseModel):
 class RunSettings(Section):
     """What kind of trading this home does."""
 
-    mode: Literal["sim"] = "sim"
+    mode: Literal["sim", "paper", "live"] = "sim"
     seed: int = 81
 
 
@@ -101,6 +101,7 @@ class CostSettings(Section):
     """The dated cost schedule."""
 
     rates: tuple[CostRateSettings, ...] = Field(default=(CostRateSettings(),), min_length=1)
+    use_measured: bool = False
 
     @model_validator(mode="after")
     def _one_block_a_date(self) -> Self:
@@ -118,12 +119,69 @@ class RiskSettings(Section):
     order_max_usd: Decimal = Field(default=Decimal(75), gt=0)
     day_max_usd: Decimal = Field(default=Decimal(1000), gt=0)
     max_positions: int = Field(default=5, ge=0)
+    max_per_symbol: int = Field(default=1, ge=1, le=10)
     min_price_usd: Decimal = Field(default=Decimal(5), ge=0)
     min_adv_usd: float = Field(default=5e6, ge=0)
+    trust_iex_volume: bool = False
     max_spread: Decimal = Field(default=Decimal("0.02"), gt=0)
     quote_max_age_s: float = Field(default=15.0, gt=0)
     open_delay_s: float = Field(default=300.0, ge=0)
     close_margin_s: float = Field(default=120.0, ge=0)
+    max_clock_skew_s: float = Field(default=2.0, gt=0, le=60)
+    luld_margin: Decimal = Field(default=Decimal("0.005"), ge=0, lt=Decimal("0.05"))
+    limit_max_atr: Decimal = Field(default=Decimal("2.0"), gt=0)
+    max_gross: Decimal = Field(default=Decimal("0.20"), gt=0, le=2)
+    max_name: Decimal = Field(default=Decimal("0.05"), gt=0, le=1)
+    max_sector: Decimal = Field(default=Decimal("0.10"), gt=0, le=2)
+    max_correlation: float = Field(default=0.70, gt=0.0, le=1.0)
+    day_drawdown: Decimal = Field(default=Decimal("0.08"), gt=0, le=1)
+    month_drawdown: Decimal = Field(default=Decimal("0.20"), gt=0, le=1)
+    min_size: Decimal = Field(default=Decimal("0.0025"), gt=0, le=Decimal("0.02"))
+    max_size: Decimal = Field(default=Decimal("0.02"), gt=0, le=Decimal("0.05"))
+    max_adv_share: Decimal = Field(default=Decimal("0.01"), gt=0, le=Decimal("0.1"))
+    leverage: Decimal = Field(default=Decimal(1), ge=1, le=2)
+    allow_shorts: bool = False
+    day_trade_policy: Literal["intraday_margin", "legacy_pdt", "off"] = "intraday_margin"
+
+
+class BreakerSettings(Section):
+    """What trips a circuit breaker."""
+
+    daily_loss: Decimal = Field(default=Decimal("0.04"), gt=0, le=1)
+    losing_streak: int = Field(default=4, ge=1)
+    errors: int = Field(default=5, ge=1)
+    errors_window_s: float = Field(default=600.0, gt=0)
+    rejects_of_last: int = Field(default=6, ge=2)
+    reject_rate: float = Field(default=0.5, gt=0, lt=1)
+    stale_sessions: int = Field(default=0, ge=0, le=5)
+
+
+class BrokerSettings(Section):
+    """The broker of paper and live trading."""
+
+    base_url: str = ""
+    data_url: str = ""
+    feed: Literal["iex", "sip"] = "iex"
+    account_id: str = ""
+    connect_timeout_s: float = Field(default=3.0, gt=0, le=30)
+    read_timeout_s: float = Field(default=10.0, gt=0, le=60)
+    poll_deadline_s: float = Field(default=10.0, gt=0, le=120)
+    requests_per_minute: int = Field(default=180, ge=1, le=1000)
+
+
+class ExitSettings(Section):
+    """How a stop moves after the entry."""
+
+    breakeven_r: float = Field(default=0.0, ge=0.0, le=10.0)
+    trail_atr: float = Field(default=0.0, ge=0.0, le=20.0)
+
+
+class RecordSettings(Section):
+    """Where the ledger is kept and how long copies stay."""
+
+    ledger_url: str = ""
+    anchor: str = ""
+    backups_kept: int = Field(default=14, ge=1, le=3660)
 
 
 class MetaSettings(Section):
@@ -151,6 +209,9 @@ class SimSettings(Section):
     cash_usd: Decimal = Field(default=Decimal(10_000), gt=0)
     no_fill_share: float = Field(default=0.03, ge=0, le=1)
     partial_share: float = Field(default=0.07, ge=0, le=1)
+    reject_share: float = Field(default=0.0, ge=0, le=1)
+    delay_s: float = Field(default=0.0, ge=0, le=600)
+    halt_share: float = Field(default=0.0, ge=0, le=1)
 
 
 class ComputeSettings(Section):
@@ -175,6 +236,10 @@ class Settings(Section):
     account: AccountSettings = AccountSettings()
     costs: CostSettings = CostSettings()
     risk: RiskSettings = RiskSettings()
+    breakers: BreakerSettings = BreakerSettings()
+    broker: BrokerSettings = BrokerSettings()
+    exits: ExitSettings = ExitSettings()
+    records: RecordSettings = RecordSettings()
     meta: MetaSettings = MetaSettings()
     scan: ScanSettings = ScanSettings()
     sim: SimSettings = SimSettings()

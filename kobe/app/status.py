@@ -1,27 +1,29 @@
 """`kobe status`: the page a person looks at first, on the terminal and as STATUS.md at the top of the home."""
 
-from kobe.app import desk, scan
+from kobe.app import books, breakers, desk, scan
 from kobe.app.context import Context
 from kobe.app.runs import last_runs
 from kobe.core.errors import KobeError
 from kobe.core.types import Mode, OrderStatus
 from kobe.execution import exits
-from kobe.infra.records.audit_lines import Head, read_head
+from kobe.infra.records.audit import head_text
+from kobe.infra.records.audit_lines import read_head
 from kobe.reports import status
 from kobe.reports.document import Document
 from kobe.reports.render import markdown
 from kobe.reports.status import Problem
 
 
-def audit_line(head: Head | None) -> str:
-    """Return the head of the chain in words."""
-    return "empty" if head is None else f"{head.seq} records, head {head.hash[:16]}"
+def audit_line(ctx: Context) -> str:
+    """Return the head of the chain as a person may keep it: `kobe audit verify --head` compares the chain with it."""
+    head = read_head(ctx.paths.audit)
+    return "empty" if head is None else f"{head.seq} records, head {head_text(ctx.paths.audit)}"
 
 
 def run_status(ctx: Context, *, write: bool = True) -> Document:
     """Collect the state of the home; with `write` also replace STATUS.md."""
     oms = desk.manager(ctx)
-    mode, why = desk.current_mode(ctx)
+    state = desk.current_mode(ctx)
     positions = desk.position_lines(oms.book().positions)
     try:
         manifest = ctx.store.manifest()
@@ -33,8 +35,8 @@ def run_status(ctx: Context, *, write: bool = True) -> Document:
         status.State(
             as_of=ctx.clock.now(),
             run_mode=f"{ctx.settings.run.mode}, broker {ctx.broker.name}",
-            mode=mode.name,
-            mode_reason=why,
+            mode=state.mode.name,
+            mode_reason=state.why,
             kill_reason=ctx.kill_switch.reason() if ctx.paths.state.is_dir() else None,
             model=_model(ctx),
             bars=bars,
@@ -42,7 +44,7 @@ def run_status(ctx: Context, *, write: bool = True) -> Document:
             last_runs=last_runs(ctx.ledger),
             positions=positions,
             problems=problems(ctx),
-            audit=audit_line(read_head(ctx.paths.audit)),
+            audit=audit_line(ctx),
             banners=banners,
         )
     )
@@ -74,11 +76,11 @@ def problems(ctx: Context) -> list[Problem]:
     found = []
     if ctx.paths.state.is_dir() and (reason := ctx.kill_switch.reason()) is not None:
         found.append(Problem(since=None, what=f"kill switch is on: {reason}", next_command="kobe resume"))
-    mode, why = desk.current_mode(ctx)
-    if mode > Mode.REDUCED:
-        found.append(Problem(since=None, what=f"mode {mode.name}: {why}", next_command="kobe reconcile"))
-    for job, session, state, detail in last_runs(ctx.ledger):
-        if state == "failed":
+    state = desk.current_mode(ctx)
+    if state.mode > Mode.REDUCED:
+        found.append(Problem(since=None, what=f"mode {state.mode.name}: {state.why}", next_command="kobe mode show"))
+    for job, session, outcome, detail in last_runs(ctx.ledger):
+        if outcome == "failed":
             what = f"{job} of {session} failed: {detail}"
             found.append(Problem(since=None, what=what, next_command=f"kobe jobs run {job}"))
     newest = ctx.calendar.last_complete(ctx.clock.now())
@@ -86,6 +88,10 @@ def problems(ctx: Context) -> list[Problem]:
     if picked is not None and picked["action"] == scan.DAMAGED:
         what = f"the picks of {newest} cannot be believed: {picked['reason']}"
         found.append(Problem(since=None, what=what, next_command=f"kobe scan --session {newest}"))
+    waiting = [f"not settled with the broker yet: {what}" for what in books.in_flight(ctx)]
+    found += [Problem(since=None, what=what, next_command="kobe reconcile") for what in waiting]
+    tripped = [f"breaker {name}: {why}" for name, why in breakers.open_breakers(ctx).items()]
+    found += [Problem(since=None, what=what, next_command="kobe limits breakers") for what in tripped]
     return found + _order_problems(ctx)
 
 

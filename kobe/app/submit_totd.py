@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal
 
-from kobe.app import decision, desk, scan, standing
+from kobe.app import decision, desk, entry_order, scan, standing
 from kobe.app.context import Context
+from kobe.app.protect import protect
+from kobe.app.start_up import order_desk
 from kobe.core.errors import ExitCode
-from kobe.core.ids import client_order_id
 from kobe.core.panel import Panel
 from kobe.core.ports import Quote
 from kobe.core.types import (
@@ -16,19 +16,12 @@ from kobe.core.types import (
     Order,
     OrderRequest,
     OrderStatus,
-    OrderType,
     Side,
-    Signal,
-    TradePlan,
     Verdict,
 )  # fmt: skip
-from kobe.execution import exits
 from kobe.execution.oms import Oms, describe
-from kobe.execution.rounding import buy_limit
 from kobe.learning.drift_states import Level
 from kobe.reports.document import Document, Section, Table
-from kobe.risk.facts import Limits
-from kobe.risk.sizing import halved, size_at
 
 MAX_DRIFT_ATR = 0.5  # a retry at 10:30 must still be near the reference price (DOMAIN D29)
 
@@ -62,7 +55,7 @@ def run_submit_totd(ctx: Context, request: SubmitRequest) -> Document:
         return _document(ctx, signal_date, _Outcome(status="no_scan", message=message, code=ExitCode.DATA))
     if chosen["action"] != "trade":
         return _document(ctx, signal_date, _Outcome(status="no_trade", message=f"no trade: {chosen['reason']}"))
-    with desk.order_desk(ctx) as oms:
+    with order_desk(ctx) as oms:
         return _document(ctx, signal_date, _submit(ctx, oms, signal_date, str(chosen["signal_id"]), request))
 
 
@@ -80,22 +73,33 @@ def _submit(ctx: Context, oms: Oms, signal_date: date, signal_id: str, request: 
         return _Outcome(status="already_done", message=message, order=_protected(ctx, oms, past, mine))
     symbol = candidate.signal.symbol
     quote = ctx.quotes.quotes([symbol]).get(symbol)
-    if mine is not None and not mine.status.is_final:
-        return _resume(ctx, oms, mine, quote, past)
     overtaken = _overtaken(ctx, inputs, candidate)
     if overtaken is not None:
         return _Outcome(status="overtaken", message=overtaken, code=ExitCode.REFUSED)
+    if mine is not None and not mine.status.is_final:
+        return _resume(ctx, oms, mine, candidate, quote, past, dry_run=request.dry_run)
     if request.retry and _drifted(candidate, quote):
         message = f"price moved more than {MAX_DRIFT_ATR} ATR from the reference"
         return _Outcome(status="drifted", message=message, code=ExitCode.REFUSED)
-    wish = _wish(ctx, candidate, quote, attempt)
-    if isinstance(wish, str):
-        return _Outcome(status="unaffordable", message=wish, code=ExitCode.REFUSED)
+    if candidate.signal.side is not Side.LONG:
+        return _Outcome(status="short", message="short entries are research only", code=ExitCode.REFUSED)
+    return _enter(ctx, oms, candidate, entry_order.draft(candidate, quote, attempt), quote, past, request)
+
+
+def _enter(
+    ctx: Context, oms: Oms, candidate: Candidate, draft: OrderRequest, quote: Quote | None, past: Panel,
+    request: SubmitRequest,
+) -> _Outcome:  # fmt: skip
+    """Size a fresh order, ask every gate about it and send it."""
+    size, facts = entry_order.sized(ctx, oms, draft, candidate, quote, past)
+    if size.quantity == 0:
+        message = f"unaffordable: no share at {draft.limit_price} within {size.bound_by}"
+        return _Outcome(status="unaffordable", message=message, code=ExitCode.REFUSED)
+    wish = replace(draft, quantity=size.quantity)
     if request.dry_run:
-        verdicts = desk.judge(ctx, oms, wish, quote, past)
-        return _result(None, verdicts, dry_run=True)
-    order, verdicts = desk.send(ctx, oms, wish, quote, past, _plan(ctx, candidate))
-    return _result(_protected(ctx, oms, past, order), verdicts, dry_run=False)
+        return _result(None, desk.judge_facts(ctx, wish, facts), dry_run=True)
+    order, verdicts = desk.send_judged(ctx, oms, wish, facts, entry_order.plan(ctx, candidate))
+    return _result(_protected(ctx, oms, past, order), verdicts, dry_run=False, bound_by=size.bound_by)
 
 
 def _attempt(oms: Oms, signal_id: str, *, retry: bool) -> tuple[int | None, Order | None]:
@@ -112,18 +116,14 @@ def _attempt(oms: Oms, signal_id: str, *, retry: bool) -> tuple[int | None, Orde
     return None, last
 
 
-def _resume(ctx: Context, oms: Oms, known: Order, quote: Quote | None, past: Panel) -> _Outcome:
-    """Finish an order whose process died: its own name is no duplicate, every other gate is asked again."""
-    from kobe.risk import review
-
-    facts = replace(desk.gather(ctx, oms, known.request, quote, past), already_ordered=False, symbol_held=False)
-    reserved = facts.day_used_usd
-    own = known.request.notional_usd
-    facts = replace(facts, day_used_usd=None if reserved is None else reserved - own,
-                    open_positions=max((facts.open_positions or 1) - 1, 0))  # fmt: skip
-    verdicts = review.review(known.request, facts, ctx.limits)
-    cleared = review.clear(known.request, verdicts)
-    order = None if cleared is None else oms.submit(cleared)
+def _resume(
+    ctx: Context, oms: Oms, known: Order, candidate: Candidate, quote: Quote | None, past: Panel, *, dry_run: bool
+) -> _Outcome:
+    """Finish an order whose process died: its own name is no duplicate, every gate is asked again."""
+    _, facts = entry_order.sized(ctx, oms, known.request, candidate, quote, past, again=True)
+    if dry_run:
+        return _result(None, desk.judge_facts(ctx, known.request, facts), dry_run=True)
+    order, verdicts = desk.send_judged(ctx, oms, known.request, facts)
     return _result(_protected(ctx, oms, past, order), verdicts, dry_run=False)
 
 
@@ -136,7 +136,7 @@ def _overtaken(ctx: Context, inputs: decision.Inputs, candidate: Candidate) -> s
         return f"{told}; next: kobe scan --session {s.signal_date}"
     if standing.states_at(ctx, s.signal_date).get(s.strategy) == Level.STAND_DOWN.name:
         return f"stand_down: {s.strategy} has drifted since the scan"
-    return None
+    return entry_order.model_fault(ctx, s.signal_date)
 
 
 def _drifted(candidate: Candidate, quote: Quote | None) -> bool:
@@ -146,47 +146,6 @@ def _drifted(candidate: Candidate, quote: Quote | None) -> bool:
     return abs(float(quote.ask) - candidate.raw_close) > MAX_DRIFT_ATR * candidate.signal.atr * factor
 
 
-def _wish(ctx: Context, candidate: Candidate, quote: Quote | None, attempt: int) -> OrderRequest | str:
-    """Build the order: whole shares at the order cap, limit 0.1% through the ask; or say why there is none."""
-    s = candidate.signal
-    price = quote.ask if quote is not None and quote.ask > 0 else Decimal(str(round(candidate.raw_close, 6)))
-    limit = buy_limit(price)
-    size = size_at(limit, _limits(ctx, s), ctx.broker.account().cash_usd)
-    if size.quantity == 0:
-        return f"unaffordable: one share at {limit} exceeds {size.bound_by}"
-    if s.side is not Side.LONG:
-        return "short entries are research only"
-    name = client_order_id(
-        strategy=s.strategy, symbol=s.symbol, signal_date=s.signal_date, side=s.side.value, effect="open",
-        attempt=attempt,
-    )  # fmt: skip
-    return OrderRequest(
-        client_order_id=name, signal_id=s.signal_id, strategy=s.strategy, symbol=s.symbol, side=s.side,
-        effect=Effect.OPEN, order_type=OrderType.IOC_LIMIT, quantity=size.quantity, limit_price=limit,
-        stop_price=None, session=s.valid_session, reason=f"trade of the day, attempt {attempt}",
-    )  # fmt: skip
-
-
-def _limits(ctx: Context, signal: Signal) -> Limits:
-    """Return the limits of an order; half the order cap while the strategy's drift says so."""
-    level = standing.states_at(ctx, signal.signal_date).get(signal.strategy)
-    return halved(ctx.limits) if level == Level.HALF_SIZE.name else ctx.limits
-
-
-def _plan(ctx: Context, candidate: Candidate) -> TradePlan:
-    s = candidate.signal
-    model = decision.champion(ctx, s.signal_date)
-    params = decision.scan_params(ctx, model[1] if model else None)[s.strategy]
-    from dataclasses import asdict
-
-    return TradePlan(
-        signal_id=s.signal_id, strategy=s.strategy, symbol=s.symbol, side=s.side, signal_date=s.signal_date,
-        entry_session=s.valid_session, exit_session=ctx.calendar.offset(s.valid_session, params.hold_bars - 1),
-        stop_distance=s.stop_distance, stop_level=None if s.stop_distance is not None else s.stop,
-        target_r=s.target_r, atr=s.atr, reference_close=s.reference_close, params=asdict(params),
-    )  # fmt: skip
-
-
 def _protected(ctx: Context, oms: Oms, past: Panel, order: Order | None) -> Order | None:
     """Place the protective order of a fresh fill; on any refusal the position is left for `manage-exits`."""
     if order is not None and order.filled:
@@ -194,28 +153,7 @@ def _protected(ctx: Context, oms: Oms, past: Panel, order: Order | None) -> Orde
     return order
 
 
-def protect(ctx: Context, oms: Oms, past: Panel, signal_id: str) -> Order | None:
-    """Make sure an open position has its resting stop (and target); returns the order when one was placed."""
-    orders = oms.orders().values()
-    position = next((p for p in oms.book().positions if p.signal_id == signal_id), None)
-    plan = oms.plans().get(signal_id)
-    guard = exits.resting(orders, signal_id)
-    if position is None or plan is None or (guard is not None and guard.status is OrderStatus.ACCEPTED):
-        return None
-    if guard is not None:
-        wish = guard.request
-    else:
-        factor = desk.factor_at(past, plan.symbol, plan.signal_date)
-        attempt = exits.next_attempt(orders, signal_id, exits.PROTECT)
-        wish = exits.protection(position, plan, factor, ctx.today, attempt)
-    from kobe.risk import review
-
-    facts = replace(desk.gather(ctx, oms, wish, None, past), already_ordered=False)
-    cleared = review.clear(wish, review.review(wish, facts, ctx.limits))
-    return None if cleared is None else oms.submit(cleared)
-
-
-def _result(order: Order | None, verdicts: tuple[Verdict, ...], *, dry_run: bool) -> _Outcome:
+def _result(order: Order | None, verdicts: tuple[Verdict, ...], *, dry_run: bool, bound_by: str = "") -> _Outcome:
     from kobe.risk import review
 
     refused = review.refusals(verdicts)
@@ -226,7 +164,9 @@ def _result(order: Order | None, verdicts: tuple[Verdict, ...], *, dry_run: bool
         return _Outcome(status="dry_run", message="every gate passes; nothing was sent (--dry-run)", verdicts=verdicts)
     r = order.request
     paid = f" at {order.fills[0].price}" if order.fills else ""
-    message = f"{r.symbol}: {order.status.word}, {order.filled} of {r.quantity} filled{paid} ({r.client_order_id})"
+    name = r.client_order_id
+    sized = f", size bound by {bound_by}" if bound_by else ""
+    message = f"{r.symbol}: {order.status.word}, {order.filled} of {r.quantity} filled{paid}{sized} ({name})"
     return _Outcome(status=order.status.word, message=message, order=order, verdicts=verdicts)
 
 

@@ -2,19 +2,26 @@
 
 import os
 import secrets
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
+from kobe.app.audit import audit_chain
 from kobe.app.context import Context, PanelCache, Paths, cost_model
-from kobe.app.settings import ComputeSettings, Settings, load
-from kobe.core.calendar import xnys
-from kobe.core.clock import Clock
+from kobe.app.settings import ComputeSettings, Settings, dotenv, load
+from kobe.core.calendar import Calendar, xnys
+from kobe.core.clock import Clock, SteppingClock
 from kobe.core.errors import ConfigError, UsageError
 from kobe.core.ports import Compute, Progress
+from kobe.core.types import Effect
 from kobe.data.store import BarStore
 from kobe.execution.brokers import BROKERS
-from kobe.execution.brokers.sim import SimTerms
+from kobe.execution.brokers.kit import BrokerKit, Keys, TradingDoor
 from kobe.execution.brokers.sim_market import SimMarket
+from kobe.execution.brokers.terms import SimTerms
+from kobe.execution.order import OrderFold
 from kobe.infra.blobs import FolderBlobs, ObjectBlobs
 from kobe.infra.clock import SystemClock
 from kobe.infra.compute import BACKENDS
@@ -22,9 +29,9 @@ from kobe.infra.compute.kit import ComputeKit
 from kobe.infra.compute.shared import SharedArrays
 from kobe.infra.kill_switch import FileKillSwitch
 from kobe.infra.records.artifacts import FileArtifacts
-from kobe.infra.records.audit import AuditChain
 from kobe.infra.records.ledger import SqlLedger
 from kobe.infra.records.signing import FileSigner
+from kobe.infra.token_bucket import TokenBucket
 from kobe.learning.experiments import Experiments
 from kobe.learning.registry import ModelRegistry
 
@@ -65,21 +72,84 @@ def build(
     url = settings.data.store_url
     store = BarStore(ObjectBlobs(url) if url else FolderBlobs(paths.bars), paths.bars / "cache", calendar)
     panel = PanelCache(store, paths.universe, settings.data.universe)
-    ledger = SqlLedger(paths.state / "kobe.db", now)
+    records = settings.records
+    ledger = SqlLedger(records.ledger_url or paths.state / "kobe.db", now)
+    anchor = Path(records.anchor) if records.anchor else None
     run_id = secrets.token_hex(6)
-    market = SimMarket(bars=panel, calendar=calendar, clock=now, costs=cost_model(settings))
-    sim = settings.sim
-    terms = SimTerms(cash_usd=sim.cash_usd, no_fill_share=sim.no_fill_share, partial_share=sim.partial_share)
-    books = SqlLedger(paths.state / "sim_broker.db", now)
-    broker = BROKERS[settings.run.mode](ledger=books, market=market, clock=now, terms=terms)
+    switch = FileKillSwitch(paths.state / "KILL_SWITCH")
+    wait = _waiting(now)
+    kit = _broker_kit(paths, settings, switch, now, wait, panel, calendar)
+    broker = cast("TradingDoor", OnFirstUse(lambda: _broker(settings, kit)))
     return Context(
         paths=paths, settings=settings, origins=origins, clock=now, calendar=calendar, store=store, panel=panel,
-        artifacts=artifacts, ledger=ledger, audit=AuditChain(paths.audit, host, run_id),
+        artifacts=artifacts, ledger=ledger, audit=audit_chain(paths, host, run_id, anchor=anchor),
         models=ModelRegistry(paths.state / "models", ledger, artifacts, FileSigner(paths.state / "keys")),
         experiments=Experiments(paths.state / "experiments", ledger, artifacts),
-        kill_switch=FileKillSwitch(paths.state / "KILL_SWITCH"), broker=broker, quotes=broker,
-        compute=compute_of(settings, paths), run_id=run_id, progress=progress,
+        kill_switch=switch, broker=broker, quotes=broker, compute=compute_of(settings, paths), fold=OrderFold(ledger),
+        wait=wait, run_id=run_id, progress=progress,
     )  # fmt: skip
+
+
+class OnFirstUse:
+    """Stands for something until it is used: a command that never asks the broker needs neither its client nor keys."""
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        self._make = make
+        self._made: object | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._made is None:
+            self._made = self._make()
+        return getattr(self._made, name)
+
+
+def _broker(settings: Settings, kit: BrokerKit) -> TradingDoor:
+    """Make the broker of the mode.
+
+    Raises:
+        UsageError: the time is pretended and the broker is a real one.
+    """
+    if kit.mode != "sim" and isinstance(kit.clock, SteppingClock) and not kit.base_url:
+        raise UsageError("a real broker knows no other time than its own", seen="--as-of", expected="run.mode = sim")
+    return BROKERS[settings.run.mode](kit)
+
+
+def _waiting(clock: Clock) -> Callable[[float], None]:
+    """Return how some seconds are let pass: a stepping clock is moved, the host's is waited for."""
+    if not isinstance(clock, SteppingClock):
+        return time.sleep
+
+    def step(seconds: float) -> None:
+        clock.advance(seconds=seconds)
+
+    return step
+
+
+def _broker_kit(
+    paths: Paths, settings: Settings, switch: FileKillSwitch, clock: Clock, wait: Callable[[float], None],
+    panel: PanelCache, calendar: Calendar,
+) -> BrokerKit:  # fmt: skip
+    sim, b, mode = settings.sim, settings.broker, settings.run.mode
+    bucket = TokenBucket(paths.locks, f"broker-{mode}", capacity=b.requests_per_minute,
+                         per_s=b.requests_per_minute / 60, clock=SystemClock(), sleep=time.sleep)  # fmt: skip
+    return BrokerKit(
+        clock=clock, wait=wait, mode=mode, books=SqlLedger(paths.state / "sim_broker.db", clock),
+        market=SimMarket(bars=panel, calendar=calendar, clock=clock, costs=cost_model(settings)),
+        terms=SimTerms(**sim.model_dump()), keys=_keys(paths, mode), base_url=b.base_url, data_url=b.data_url,
+        feed=b.feed, timeouts=(b.connect_timeout_s, b.read_timeout_s), take_token=bucket.take,
+        blocks=lambda request: switch.blocks(closing=request.effect is Effect.CLOSE),
+    )  # fmt: skip
+
+
+def _keys(paths: Paths, mode: str) -> Keys:
+    """Read the pair of keys from the environment or `.env`; the simulated broker needs none."""
+    if mode == "sim":
+        return Keys()
+    told = {**dotenv(paths.home / ".env"), **os.environ}
+    return Keys(
+        key_id=told.get("APCA_API_KEY_ID") or told.get("ALPACA_API_KEY") or "",
+        secret=told.get("APCA_API_SECRET_KEY") or told.get("ALPACA_SECRET_KEY") or "",
+    )
 
 
 def compute_of(settings: Settings, paths: Paths) -> Compute:
@@ -121,14 +191,16 @@ def with_compute(
     return replace(ctx, settings=settings, origins=origins, compute=compute_of(settings, ctx.paths))
 
 
-def refuse_live(*, live: bool, mode: str) -> None:
-    """Stop unless both keys are turned the same way: `mode: live` in the settings and `--live`.
+def arm(ctx: Context, *, live: bool) -> Context:
+    """Return a context whose orders may go to a live account: both keys must be turned, settings and `--live`.
 
     Raises:
         ConfigError: `--live` was given to a home that does not trade live.
     """
+    mode = ctx.settings.run.mode
     if live and mode != "live":
         raise ConfigError(
             "--live needs a home configured for live trading", seen=f"run.mode = {mode}", expected="run.mode = live",
             next_command="kobe config show",
         )  # fmt: skip
+    return replace(ctx, armed=live)

@@ -8,8 +8,8 @@ from decimal import Decimal
 from kobe.core.ids import client_order_id
 from kobe.core.ports import Quote
 from kobe.core.types import Effect, Order, OrderRequest, OrderStatus, OrderType, Position, Side, TradePlan
-from kobe.core.units import to_decimal
-from kobe.execution.rounding import buy_limit, ceil_tick, floor_tick, sell_limit
+from kobe.execution.rounding import ceil_tick, floor_tick
+from kobe.execution.stops import Levels
 
 PROTECT, CLOSE = "stop", "close"
 LADDER_PADS = (Decimal("0.999"), Decimal("0.997"))
@@ -35,40 +35,36 @@ def due_reason(plan: TradePlan, today: date, *, closing_slot: bool, exit_signal:
     return "signal" if exit_signal and not closing_slot else None
 
 
-def protection(position: Position, plan: TradePlan, raw_factor: float, session: date, attempt: int) -> OrderRequest:
-    """Build the resting order that guards a fresh position: a stop, or stop and target as one.
-
-    The stop is where the backtest puts it (`fills.initial_stop`), rounded away from the market by the tick.
-    `raw_factor` turns the plan's adjusted distances into raw dollars.
-    """
-    from kobe.backtest import fills
-
-    sign = 1 if position.side is Side.LONG else -1
-    fill = float(position.average_price)
-    distance = float("nan") if plan.stop_distance is None else plan.stop_distance * raw_factor
-    level = float("nan") if plan.stop_level is None else plan.stop_level * raw_factor
-    stop = float(fills.initial_stop(sign, fill, distance, level))
-    outward, inward = (floor_tick, ceil_tick) if sign > 0 else (ceil_tick, floor_tick)
-    target = None if plan.target_r is None else inward(_price(fill + sign * plan.target_r * abs(fill - stop)))
+def protection(position: Position, plan: TradePlan, levels: Levels, session: date, attempt: int) -> OrderRequest:
+    """Build the resting order that guards a position: a stop, or stop and target as one."""
     return _request(
         position, plan, session, PROTECT, attempt,
-        order_type=OrderType.GTC_STOP if target is None else OrderType.GTC_OCO,
-        limit=target, stop=outward(_price(stop)), reason="stop" if target is None else "stop_or_target",
+        order_type=OrderType.GTC_STOP if levels.target is None else OrderType.GTC_OCO,
+        limit=levels.target, stop=levels.stop, reason="stop" if levels.target is None else "stop_or_target",
     )  # fmt: skip
 
 
 def rung(position: Position, plan: TradePlan, quote: Quote | None, session: date, attempt: int, step: int,
          reason: str) -> OrderRequest:  # fmt: skip
-    """Build one rung of the exit ladder: limit at the touch, limit further through, then market."""
-    if quote is None or step >= len(LADDER_PADS):
+    """Build one rung of the exit ladder (D30): limit through the touch, limit further through, then market."""
+    if quote is None or not is_limit(step) or not _usable(quote):
         return _request(
             position, plan, session, CLOSE, attempt, order_type=OrderType.MARKET, limit=None, stop=None, reason=reason
         )
     pad = LADDER_PADS[step]
-    limit = sell_limit(quote.bid, pad) if position.side is Side.LONG else buy_limit(quote.ask)
+    limit = floor_tick(quote.bid * pad) if position.side is Side.LONG else ceil_tick(quote.ask * (2 - pad))
     return _request(
         position, plan, session, CLOSE, attempt, order_type=OrderType.IOC_LIMIT, limit=limit, stop=None, reason=reason
     )
+
+
+def _usable(quote: Quote) -> bool:
+    return all(price.is_finite() and price > 0 for price in (quote.bid, quote.ask))
+
+
+def is_limit(step: int) -> bool:
+    """Whether a rung of the ladder has a limit; the last one has none."""
+    return step < len(LADDER_PADS)
 
 
 def next_attempt(orders: Iterable[Order], signal_id: str, kind: str) -> int:
@@ -78,7 +74,12 @@ def next_attempt(orders: Iterable[Order], signal_id: str, kind: str) -> int:
 
 def resting(orders: Iterable[Order], signal_id: str) -> Order | None:
     """Return the protective order that may still act for a signal."""
-    return next((o for o in orders if _is_kind(o, signal_id, PROTECT) and not o.status.is_final), None)
+    return next(iter(guards(orders, signal_id)), None)
+
+
+def guards(orders: Iterable[Order], signal_id: str) -> list[Order]:
+    """Return every protective order that may still act: two while nobody knows whether one replaced the other."""
+    return [o for o in orders if _is_kind(o, signal_id, PROTECT) and not o.status.is_final]
 
 
 def pending_close(orders: Iterable[Order], signal_id: str) -> Order | None:
@@ -91,13 +92,14 @@ def is_abandoned(order: Order) -> bool:
     return order.status is OrderStatus.ABANDONED
 
 
+def is_at_broker(order: Order) -> bool:
+    """Whether the broker has said that the order is open."""
+    return order.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIAL)
+
+
 def _is_kind(order: Order, signal_id: str, kind: str) -> bool:
     r = order.request
     return r.signal_id == signal_id and r.effect is Effect.CLOSE and f"-{kind}-" in r.client_order_id
-
-
-def _price(value: float) -> Decimal:
-    return to_decimal(round(value, 9))
 
 
 def _request(position: Position, plan: TradePlan, session: date, kind: str, attempt: int, *, order_type: OrderType,

@@ -121,10 +121,7 @@ class Oms:
     def _send(self, request: OrderRequest, replaces: str | None) -> Order:
         name = request.client_order_id
         try:
-            if replaces is None:
-                answer = self.broker.submit(request)
-            else:
-                answer = self.broker.replace(replaces, request)
+            answer = self.broker.submit(request) if replaces is None else self.broker.replace(replaces, request)
             self.checkpoint("after_wire")
             known = self._record(answer)
         except ExternalError as error:

@@ -44,6 +44,7 @@ def build(day: Day) -> Document:
             f"Decision for this session: {decided}",
             f"Closed today {len(day.closed)}: {realised:+.2f} $; open {len(day.positions)}: {open_pnl:+.2f} $ so far",
             f"Equity {day.equity_usd:.2f} $, cash {day.cash_usd:.2f} $; {budget}; mode {day.mode}",
+            f"Audit: {day.audit_head}",
         ),
         banners=day.banners,
         sections=tuple(s for s in (_orders(day), _closed(day), _positions(day)) if s.table and s.table.rows),

@@ -1,26 +1,47 @@
 """What the gates look at: limits from the configuration and facts gathered for one order."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Literal
 
-from kobe.core.ports import Quote
-from kobe.core.types import Effect, Mode, OrderRequest, Outcome, Verdict
+from kobe.core.ports import Asset, Quote
+from kobe.core.types import Effect, Mode, OrderRequest, OrderType
+
+DayTradePolicy = Literal["intraday_margin", "legacy_pdt", "off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds an order must respect; money in dollars, every one tested on both sides (DOMAIN 11)."""
+    """Bounds an order must respect; money in dollars, shares of equity as fractions, both sides tested (DOMAIN 11)."""
 
     order_usd: Decimal = Decimal(75)
     day_usd: Decimal = Decimal(1000)
     max_positions: int = 5
+    max_per_symbol: int = 1
     min_price_usd: Decimal = Decimal(5)
     min_adv_usd: float = 5e6
+    trust_iex_volume: bool = False
     max_spread: Decimal = Decimal("0.02")
     quote_max_age_s: float = 15.0
     open_delay_s: float = 300.0
     close_margin_s: float = 120.0
+    max_clock_skew_s: float = 2.0
+    luld_margin: Decimal = Decimal("0.005")
+    limit_max_atr: Decimal = Decimal("2.0")
+    max_gross: Decimal = Decimal("0.20")
+    max_name: Decimal = Decimal("0.05")
+    max_sector: Decimal = Decimal("0.10")
+    max_correlation: float = 0.70
+    day_drawdown: Decimal = Decimal("0.08")
+    month_drawdown: Decimal = Decimal("0.20")
+    min_size: Decimal = Decimal("0.0025")
+    max_size: Decimal = Decimal("0.02")
+    max_adv_share: Decimal = Decimal("0.01")
+    leverage: Decimal = Decimal(1)
+    allow_shorts: bool = False
+    day_trade_policy: DayTradePolicy = "intraday_margin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,18 +53,39 @@ class GateFacts:
         opens_at, closes_at: today's session, None when the exchange is closed today.
         kill_reason: why the kill switch blocks, None when it does not.
         mode: what the system may do.
+        environment: of the broker: sim, paper or live.
+        keys_fault: why keys and address do not belong together, empty when they do.
+        armed: whether `--live` was given; asked of live orders only.
+        clock_skew_s: our clock minus the broker's.
         quote: current quote, None when there is none.
+        asset: what the broker lets one do with the symbol.
         tradable: whether the symbol is in the universe and on no hold as of its last complete session.
+        prohibited: reasons on the prohibited list in force now; empty when there are none.
         clear_of_earnings: whether no announcement is near, as far as known at the last close; True where the filter is
             off.
         raw_close: last complete session's raw close.
+        atr_usd: ATR of the last complete session in raw dollars.
         adv_usd: average dollar volume over 20 completed sessions.
+        adv_feed: whose volume that is, such as `sip`, `iex` or a file's source.
+        size_cap: shares the sizing allows, and the cap that bound it in `size_bound_by`.
         day_used_usd: opening notional spent and reserved today.
         open_positions: positions open or on their way.
-        symbol_held: whether this symbol is among them.
-        already_ordered: whether an order of this name was ever sent.
-        cash_usd: free cash at the broker.
+        symbol_positions: how many of them are in this symbol.
+        gross_usd, name_usd, sector_usd: open notional of all, of this symbol and of its sector, reservations included.
+        equity_usd: equity of the account now.
+        last_equity_usd: equity at the close of the session before, money moved since then included.
+        month_peak_usd: highest equity since the month began in New York, money moved since then included.
+        correlations: correlation of daily returns with each held symbol, its sign turned where the directions differ;
+            None for a pair that cannot be told.
+        breakers: breaker -> why it is open; empty when all are closed.
         account_blocked: whether the broker refuses trading.
+        cash_usd: free cash at the broker.
+        buying_power_usd: what the broker lets one buy for.
+        maintenance_usd: margin that must be kept at the broker.
+        day_trades: round trips opened and closed on one date in the last five sessions, by our own ledger.
+        short_restricted: whether Regulation SHO rule 201 is in force for the symbol.
+        may_short: whether the broker lets the account sell short.
+        already_ordered: whether an order of this name was ever sent.
     """
 
     now: datetime
@@ -51,30 +93,49 @@ class GateFacts:
     closes_at: datetime | None
     kill_reason: str | None
     mode: Mode
+    environment: str | None
+    keys_fault: str | None
+    armed: bool
+    clock_skew_s: float | None
     quote: Quote | None
+    asset: Asset | None
     tradable: bool | None
+    prohibited: tuple[str, ...] | None
     clear_of_earnings: bool | None
     raw_close: Decimal | None
+    atr_usd: Decimal | None
     adv_usd: float | None
+    adv_feed: str | None
+    size_cap: int | None
+    size_bound_by: str
     day_used_usd: Decimal | None
     open_positions: int | None
-    symbol_held: bool | None
-    already_ordered: bool | None
-    cash_usd: Decimal | None
+    symbol_positions: int | None
+    gross_usd: Decimal | None
+    name_usd: Decimal | None
+    sector_usd: Decimal | None
+    equity_usd: Decimal | None
+    last_equity_usd: Decimal | None
+    month_peak_usd: Decimal | None
+    correlations: Mapping[str, float | None] | None
+    breakers: Mapping[str, str] | None
     account_blocked: bool | None
-
-
-def verdict(gate: str, *, good: bool, code: str, observed: object, limit: object) -> Verdict:
-    """Build a verdict: PASS, or REJECT with its reason code."""
-    return Verdict(
-        gate=gate,
-        outcome=Outcome.PASS if good else Outcome.REJECT,
-        code="ok" if good else code,
-        observed=str(observed),
-        limit=str(limit),
-    )
+    cash_usd: Decimal | None
+    buying_power_usd: Decimal | None
+    maintenance_usd: Decimal | None
+    day_trades: int | None
+    short_restricted: bool | None
+    may_short: bool | None
+    already_ordered: bool | None
+    luld_tier: int | None = field(default=None)
+    """1 or 2 of the LULD plan; unknown counts as 1, whose band is the narrower."""
 
 
 def closes(request: OrderRequest) -> bool:
     """Whether the order reduces risk; budgets and selection gates never hold such an order back."""
     return request.effect is Effect.CLOSE
+
+
+def rests(request: OrderRequest) -> bool:
+    """Whether the order guards a position at the broker and waits there."""
+    return closes(request) and request.order_type in (OrderType.GTC_STOP, OrderType.GTC_OCO)

@@ -126,8 +126,8 @@ def test_submitting_twice_sends_once(home, first, calendar):
     once, twice = run_submit_totd(ctx, SubmitRequest()), run_submit_totd(ctx, SubmitRequest())
     assert once.data["order"]["client_order_id"] == twice.data["order"]["client_order_id"]
     assert twice.data["status"] == "already_done"
-    opening = [o for o in ctx.broker.orders() if o.request.effect.value == "open"]
-    assert [o.request.signal_id for o in opening] == [chosen["signal_id"]]
+    opening = [o.client_order_id for o in ctx.broker.orders() if "-open-" in o.client_order_id]
+    assert [desk.manager(ctx).orders()[name].request.signal_id for name in opening] == [chosen["signal_id"]]
 
 
 def test_a_dry_run_shows_the_gates_and_sends_nothing(home, first, calendar):
@@ -153,15 +153,16 @@ def test_a_kill_switch_made_between_the_gates_and_the_wire_still_wins(home, firs
     from dataclasses import replace
 
     tripped = replace(oms, checkpoint=lambda name: ctx.kill_switch.engage("late") if name == "after_intent" else None)
-    from kobe.app import submit_totd
+    from kobe.app import entry_order
     from kobe.decisions import scan as decide
 
     found = decide.run(ctx.panel(), calendar.previous(day), model=champion(ctx, calendar.previous(day)),
                        params=scan_params(ctx, champion(ctx, day)[1]), limits=ctx.limits)  # fmt: skip
     symbol = found.trade_of_day.signal.symbol
     quote = ctx.quotes.quotes([symbol])[symbol]
-    wish = submit_totd._wish(ctx, found.trade_of_day, quote, 1)
-    order, _ = desk.send(ctx, tripped, wish, quote, desk.last_panel(ctx))
+    draft, past = entry_order.draft(found.trade_of_day, quote, 1), desk.last_panel(ctx)
+    size, facts = entry_order.sized(ctx, tripped, draft, found.trade_of_day, quote, past)
+    order, _ = desk.send_judged(ctx, tripped, replace(draft, quantity=size.quantity), facts)
     assert order.status.word == "abandoned"
     assert list(ctx.broker.orders()) == []
 
@@ -174,18 +175,18 @@ def test_an_order_the_ledger_never_wrote_halts_openings_until_it_is_gone(home, f
     stray = OrderRequest(client_order_id="someone-else-1", signal_id="x", strategy="hand", symbol="SYN001",
                          side=Side.LONG, effect=Effect.OPEN, order_type=OrderType.MARKET, quantity=1,
                          limit_price=None, stop_price=None, session=ctx.today, reason="by hand")  # fmt: skip
-    assert ctx.broker.submit(stray).fills
+    assert ctx.broker.submit(stray).filled
     document = run_reconcile(ctx)
     assert document.exit_code is ExitCode.PARTIAL
-    assert {d["kind"] for d in document.data["differences"]} == {"unknown_order", "position"}
-    assert desk.current_mode(ctx)[0] is Mode.REDUCE_ONLY
+    assert {d["kind"] for d in document.data["differences"]} == {"foreign_fill", "orphan"}
+    assert desk.current_mode(ctx).mode is Mode.REDUCE_ONLY
     assert any("REDUCE_ONLY" in p["what"] for p in run_status(ctx).data["problems"])
 
 
 def test_a_missed_entry_is_recorded_and_never_made_up_for(home, first, calendar):
     ctx = wiring.build(home, clock=at(first, 11, 45))
     done = dict(jobs.tick(ctx))
-    assert set(done) == {"reconcile-open", "exits-open"}
+    assert set(done) == {"holdings", "reconcile-open", "exits-open"}
     missed = {r.job for r in runs.history(ctx.ledger) if r.status == "missed"}
     assert missed == {"scan", "submit", "retry"}
     assert list(ctx.broker.orders()) == []
@@ -195,7 +196,9 @@ def test_evening_jobs_of_the_day_before_are_made_up_for(home, first, calendar):
     early = wiring.build(home, clock=at(first, 9, 35))
     jobs.tick(early)
     late = wiring.build(home, clock=at(calendar.next(first), 8, 0))
-    assert [name for name, _ in jobs.tick(late)] == ["reconcile", "prepare", "drift", "eod-report"]
+    assert [name for name, _ in jobs.tick(late)] == [
+        "reconcile", "prepare", "drift", "eod-report", "holdings",
+    ]  # fmt: skip
 
 
 def test_the_budget_of_the_day_counts_reservations_and_resets_with_new_york_s_date(home, first, calendar):

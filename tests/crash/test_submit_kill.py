@@ -44,14 +44,16 @@ def start(home, day) -> subprocess.Popen:
 def check(home, day, signal_id) -> None:
     ctx = wiring.build(home, clock=at(day, 9, 36))
     orders = list(ctx.broker.orders())
-    opening = [o for o in orders if o.request.effect.value == "open" and o.request.signal_id == signal_id]
-    assert len(opening) == 1
-    assert all(o.client_order_id in desk.manager(ctx).orders() for o in orders), "an order without a record"
+    ours = desk.manager(ctx).orders()
+    assert all(o.client_order_id in ours for o in orders), "an order without a record"
+    opening = [o for o in orders if "-open-" in o.client_order_id]
+    assert [ours[o.client_order_id].request.signal_id for o in opening] == [signal_id]
     assert run_reconcile(ctx).exit_code is ExitCode.OK
     verdict = run_audit_verify(ctx)
     assert verdict.exit_code is ExitCode.OK, verdict.summary
-    if opening[0].fills:
-        assert [o.request.order_type.value for o in orders if o not in opening] in (["gtc_stop"], ["gtc_oco"])
+    if opening[0].filled:
+        guards = [ours[o.client_order_id].request.order_type.value for o in orders if o not in opening]
+        assert guards in (["gtc_stop"], ["gtc_oco"])
 
 
 @pytest.mark.timeout(1800)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from kobe.app import desk
+from kobe.app import order_facts
 from kobe.app.leakcheck import stages
 from kobe.app.leakcheck.world import World
 from kobe.backtest import engine, walk_forward
@@ -416,4 +416,4 @@ def scan_told_the_return(panel: Panel, session: Any, **terms: Any) -> scan.Scan:
 def gate_told_the_last_volume(panel: Panel, session: int, symbol: str) -> tuple[Any, Any, Any]:
     """The gates hear the dollar volume of the end of the data."""
     tradable, raw_close, _ = stages.gate_facts(panel, session, symbol)
-    return tradable, raw_close, desk.standing(panel, symbol)[2]
+    return tradable, raw_close, order_facts.standing(panel, symbol).adv_usd

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from kobe.app import desk
+from kobe.app import order_facts
 from kobe.app.context import Context
 from kobe.app.leakcheck.world import World
 from kobe.backtest import engine, walk_forward
@@ -52,7 +52,8 @@ def choose_members(panel: Panel, size: int) -> Universe:
 
 def gate_facts(panel: Panel, session: int, symbol: str) -> tuple[bool | None, Decimal | None, float | None]:
     """Return what the gates are told about a symbol at a session's close: tradable, raw close, dollar volume."""
-    return desk.standing(panel.until(session), symbol)
+    seen = order_facts.standing(panel.until(session), symbol)
+    return seen.tradable, seen.raw_close, seen.adv_usd
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,43 +1,76 @@
 """The hash-chained record of what was decided and done: appended, verified, never rewritten.
 
-A record counts once `append` returns: its line is on the disk and HEAD names it. A crash before that leaves at most
-one line without its HEAD, which is kept, or one torn line, which the next append moves to `torn-SEQ-N.txt` and
-records as `audit_repair`. Anything else at the end of the chain is damage and stops every append.
+A record counts once `append` returns: its line is on the disk, HEAD names it, and with a signer the signed anchor
+names it too. A crash before that leaves whole lines without their HEAD, which are kept, and at most one torn line,
+which the next append moves to `torn-SEQ-N.txt` and records as `audit_repair`. Anything else at the end of the chain is
+damage and stops every append; so does a chain that is behind its anchor.
 """
 
-import hashlib
-from collections.abc import Iterator
-from contextlib import suppress
-from itertools import count, takewhile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from kobe.core.clock import Clock
-from kobe.core.errors import IntegrityError
+from kobe.core.errors import ConfigError
+from kobe.core.ports import Signer
 from kobe.infra import durable
 from kobe.infra.records import audit_lines as lines
+from kobe.infra.records import audit_recovery as recovery
+from kobe.infra.records import audit_segments as segments
+from kobe.infra.records import audit_witness as witnesses
+from kobe.infra.records.audit_checkpoints import Checkpoint, default_anchor
 from kobe.infra.records.audit_lines import AuditRecord
-from kobe.infra.records.audit_verify import AuditReport, verify, verify_part
+from kobe.infra.records.audit_segments import SEGMENT_KIND
+from kobe.infra.records.audit_verify import AuditReport, verify
 
-__all__ = ["REPAIR_KIND", "AuditChain", "AuditRecord", "AuditReport", "read", "verify"]
+__all__ = [
+    "EVERY", "RENEWAL_KIND", "REPAIR_KIND", "SEGMENT_BYTES", "SEGMENT_KIND", "AuditChain", "AuditRecord", "AuditReport",
+    "Checkpoint", "default_anchor", "head_text", "read", "verify",
+]  # fmt: skip
 
 REPAIR_KIND = "audit_repair"
+RENEWAL_KIND = "audit_renewed"
+EVERY = 1000
+SEGMENT_BYTES = 64 << 20
+SHOWN_DIGITS = 16
+
+_Said = Sequence[tuple[str, bytes]]
 
 
 class AuditChain:
     """The audit chain of one folder. Many processes may append to it; each append reads the tail only."""
 
-    def __init__(self, folder: Path, clock: Clock, run_id: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock,
+        run_id: str,
+        *,
+        signer: Signer | None = None,
+        anchor: Path | None = None,
+        every: int = EVERY,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
         """Nothing is read or made until the first append.
 
         Args:
             folder: where `audit.jsonl` and `HEAD` live.
             clock: gives each record its instant.
             run_id: written into each record.
+            signer: signs checkpoints and anchor; without one there are none.
+            anchor: the anchor's file, best on another disk; None: `anchors/NAME.json` beside the folder NAME.
+            every: records from one checkpoint to the next.
+            segment_bytes: a file that has grown beyond this is closed before the next append.
         """
         self._folder = folder
+        self._path = folder / lines.CHAIN
         self._clock = clock
         self._run = run_id
+        self._segment_bytes = segment_bytes
+        self.anchor_file = anchor or default_anchor(folder)
+        self.is_signed = signer is not None
+        self._witness = witnesses.Witness(folder, clock, signer, self.anchor_file, every) if signer else None
 
     def append(self, kind: str, payload: dict[str, Any]) -> str:
         """Append one record durably.
@@ -50,71 +83,209 @@ class AuditChain:
             The record's hash, 64 hex digits.
 
         Raises:
-            IntegrityError: the chain does not end as HEAD says; nothing was written.
+            IntegrityError: the chain does not end as HEAD and anchor say; nothing was written.
             ConfigError: the folder cannot be written.
             ExternalError: the disk is full, or another process holds the chain.
             ValueError, TypeError: the payload cannot be said in JSON.
         """
-        said = lines.encode(payload)  # before anything is touched: it may be impossible
-        path = self._folder / lines.CHAIN
+        return self.append_many([(kind, payload)])[0]
+
+    def append_many(self, records: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+        """Append records with one write and one wait for the disk; they are acknowledged together.
+
+        A crash before that leaves all of them or the first so many, never a gap.
+
+        Args:
+            records: (kind, payload) in their order; none is no append.
+
+        Returns:
+            Their hashes, 64 hex digits each.
+
+        Raises:
+            IntegrityError, ConfigError, ExternalError, ValueError, TypeError: as `append`.
+        """
+        said = [(kind, lines.encode(payload)) for kind, payload in records]  # it may be impossible: before all else
+        if not said:
+            return []
+        with self._held():
+            last = self._settle()
+            if last.seq and self._path.stat().st_size >= self._segment_bytes:
+                last = self._rotate(last)
+            elif self._witness and self._witness.due(last):
+                self._witness.checkpoint(last)
+            return [head.hash for head in self._write(last, said)]
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Make a signed checkpoint now; None for an empty chain.
+
+        Raises:
+            ConfigError: there is no signer.
+            IntegrityError, ExternalError: as `append`.
+        """
+        witness = self._needed()
+        with self._held():
+            last = self._settle()
+            return witness.checkpoint(last) if last.seq else None
+
+    def anchor(self) -> lines.Head:
+        """Bring the anchor up to the chain's end now, and return that; every append does so by itself.
+
+        Raises:
+            ConfigError: there is no signer.
+            IntegrityError, ExternalError: as `append`.
+        """
+        witness = self._needed()
+        with self._held():
+            last = self._settle()
+            witness.anchor(last)
+            return last
+
+    def rotate(self) -> Path | None:
+        """Close the file that is appended to and begin the next; None when it holds nothing yet.
+
+        Raises:
+            IntegrityError, ConfigError, ExternalError: as `append`.
+        """
+        with self._held():
+            last = self._settle()
+            with segments.parts(self._folder) as files:
+                first = segments.first_line(files[-1])
+            if not last.seq or (lines.place(first) == last and segments.segment_of(first) is not None):
+                return None
+            self._rotate(last)
+            return segments.sealed(self._folder)[-1].path
+
+    def renew(self, reason: str) -> Checkpoint | None:
+        """Begin a new anchor where the old one is lost or the chain is behind it, on somebody's word.
+
+        The reason is recorded in the chain with the digests of what is set aside: the anchor, and the checkpoints if
+        they are not of this chain. A chain that does not fit its HEAD is not renewed.
+
+        Raises:
+            ConfigError: there is no signer.
+            IntegrityError, ExternalError: as `append`.
+        """
+        witness = self._needed()
+        with self._held():
+            last = self._settle(trusting=True)
+            unsound = witness.unsound(last)
+            said = lines.encode({"reason": reason, "set_aside": witnesses.facts(unsound)})
+            last = self._put(last, [(RENEWAL_KIND, said)])[-1]
+            for path in unsound:
+                path.rename(witnesses.aside(path))
+                durable.sync_folder(path.parent)
+            witness.forget()
+            return witness.checkpoint(last)
+
+    def _needed(self) -> witnesses.Witness:
+        if self._witness is None:
+            raise ConfigError("the audit chain has no key to sign with", seen=self._folder, expected="a signer")
+        return self._witness
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the chain's lock, and say what the system refuses as one of our errors."""
         try:
             durable.make_folder(self._folder)
             with lines.locked(self._folder):
-                self._begin(path)
-                with path.open("a+b", buffering=0) as file:
-                    last = self._recover(file)
-                    return self._write(file, last, kind, said).hash
+                yield
         except OSError as error:
-            raise durable.fault(error, path) from error
+            path = error.filename if isinstance(error.filename, str) else self._path
+            raise durable.fault(error, Path(path)) from error
 
-    def _begin(self, path: Path) -> None:
+    def _settle(self, *, trusting: bool = False) -> lines.Head:
+        """Make the chain end with a sound record that HEAD names, and return that record's place.
+
+        Args:
+            trusting: do not ask the anchor, and leave it as it is.
+        """
+        with segments.parts(self._folder) as files:
+            tail, before = recovery.ends(files)
+            if tail == lines.NO_TAIL:
+                self._begin()
+            last = recovery.checked(self._folder, files, tail, before)
+            if self._witness and not trusting:
+                self._witness.check(last, tail.end)
+            cut_short = bool(files) and files[-1].handle is None  # a crash closed the file and began no other
+        if tail.torn:
+            self._cut(last, tail)
+        if cut_short:
+            last = self._open_segment(last)
+        torn = recovery.torn_files(self._folder, last.seq + 1)
+        if not torn:
+            return last
+        said = [(REPAIR_KIND, lines.encode({"torn": [segments.measured(path) for path in torn]}))]
+        return (self._put if trusting else self._write)(last, said)[-1]
+
+    def _begin(self) -> None:
         """Give an empty chain its HEAD first: from then on a chain without HEAD is a damaged one."""
-        if path.exists() and path.stat().st_size:
-            return
         head = lines.read_head(self._folder)
         if head is None:
             lines.write_head(self._folder, lines.NO_RECORD)
         elif head.seq:
-            raise _damaged(self._folder, f"{lines.HEAD} names record {head.seq}, the chain is empty")
-        path.touch()
+            raise lines.damaged(self._folder, f"{lines.HEAD} names record {head.seq}, the chain is empty")
+        self._path.touch()
         durable.sync_folder(self._folder)
 
-    def _recover(self, file: BinaryIO) -> lines.Head:
-        """Make the chain end with a sound record that HEAD names, and return that record's place."""
-        tail = lines.read_tail(file, file.seek(0, 2))
-        before = lines.read_tail(file, tail.end - len(tail.line))
-        if tail.line and not lines.is_sealed(tail.line):  # a torn write may have got as far as its line break
-            tail = lines.Tail(before.line, before.end, tail.line + tail.torn)
-            before = lines.read_tail(file, tail.end - len(tail.line))
-        last = _checked(self._folder, tail, before.line)
-        if tail.torn:
-            _set_aside(self._folder, last.seq + 1, tail.torn)
+    def _cut(self, last: lines.Head, tail: lines.Tail) -> None:
+        """Set a torn line aside before it is cut off."""
+        recovery.set_aside(self._folder, last.seq + 1, tail.torn)
+        with self._path.open("r+b", buffering=0) as file:
             file.truncate(tail.end)
             durable.sync(file.fileno())
-        return self._record_repair(file, last)
 
-    def _record_repair(self, file: BinaryIO, last: lines.Head) -> lines.Head:
-        """Record what was set aside in the place of the next record, even if a crash came in between."""
-        paths = _torn_files(self._folder, last.seq + 1)
-        if not paths:
-            return last
-        torn = [{"file": path.name, **_measured(path.read_bytes())} for path in paths]
-        return self._write(file, last, REPAIR_KIND, lines.encode({"torn": torn}))
+    def _rotate(self, last: lines.Head) -> lines.Head:
+        """Close the file with a checkpoint and begin the next one; a crash in between is finished by `_settle`."""
+        if self._witness:
+            self._witness.checkpoint(last)
+        with segments.parts(self._folder) as files:
+            closed = segments.path_of(self._folder, segments.number_of(files))
+        if closed.exists():
+            raise lines.damaged(self._folder, f"{closed.name} is there already")
+        self._path.rename(closed)
+        durable.sync_folder(self._folder)
+        return self._open_segment(last)
 
-    def _write(self, file: BinaryIO, last: lines.Head, kind: str, said: bytes) -> lines.Head:
-        body = lines.body(at=self._clock.now(), run=self._run, kind=kind, said=said)
-        line, digest = lines.seal(last.seq + 1, last.hash, body)
-        end = file.seek(0, 2)
-        try:
-            durable.write_all(file.fileno(), line)
-            durable.sync(file.fileno())
-        except BaseException:
-            with suppress(OSError):
-                file.truncate(end)
-            raise
-        head = lines.Head(last.seq + 1, digest)
-        lines.write_head(self._folder, head)
-        return head
+    def _open_segment(self, last: lines.Head) -> lines.Head:
+        """Begin the next file with a record that names the one before; it appears whole."""
+        before = segments.sealed(self._folder)[-1]
+        payload = {"number": (before.number or 0) + 1, "before": segments.measured(before.path)}
+        content, heads = self._lines(last, [(SEGMENT_KIND, lines.encode(payload))])
+        durable.write_whole(self._path, content)
+        lines.write_head(self._folder, heads[-1])
+        if self._witness:
+            self._witness.anchor(heads[-1])
+        return heads[-1]
+
+    def _write(self, last: lines.Head, said: _Said) -> list[lines.Head]:
+        heads = self._put(last, said)
+        if self._witness:
+            self._witness.anchor(heads[-1])
+        return heads
+
+    def _put(self, last: lines.Head, said: _Said) -> list[lines.Head]:
+        """Put records at the end of the chain, durably; HEAD follows, the anchor does not."""
+        content, heads = self._lines(last, said)
+        with self._path.open("ab", buffering=0) as file:
+            end = file.seek(0, 2)
+            try:
+                durable.write_all(file.fileno(), content)
+                durable.sync(file.fileno())
+            except BaseException:
+                with suppress(OSError):
+                    file.truncate(end)
+                raise
+        lines.write_head(self._folder, heads[-1])
+        return heads
+
+    def _lines(self, last: lines.Head, said: _Said) -> tuple[bytes, list[lines.Head]]:
+        content, heads = [], []
+        digest = last.hash
+        for seq, body in enumerate(lines.bodies(self._clock.now(), self._run, said), last.seq + 1):
+            line, digest = lines.seal(seq, digest, body)
+            content.append(line)
+            heads.append(lines.Head(seq, digest))
+        return b"".join(content), heads
 
 
 def read(folder: Path, *, last: int | None = None) -> Iterator[AuditRecord]:
@@ -128,68 +299,18 @@ def read(folder: Path, *, last: int | None = None) -> Iterator[AuditRecord]:
         IntegrityError: a line cannot be read.
         ConfigError: the folder cannot be read.
     """
-    path = folder / lines.CHAIN
     try:
-        with path.open("rb") as file:
-            if last is not None:
-                file.seek(lines.start_of_last(file, file.seek(0, 2), last))
-            for line in file:
-                if line.endswith(b"\n"):
-                    yield lines.parse(line)
-    except FileNotFoundError:
-        return
+        with segments.parts(folder) as files:
+            wanted = segments.all_lines(files) if last is None else segments.tail_lines(files, last)
+            yield from map(lines.parse, wanted)
     except OSError as error:
-        raise durable.fault(error, path) from error
+        raise durable.fault(error, folder) from error
 
 
-def _checked(folder: Path, tail: lines.Tail, before: bytes) -> lines.Head:
-    """Compare the last two records with each other and with HEAD; bring HEAD up where a crash left it behind.
+def head_text(folder: Path) -> str:
+    """Return the head of the chain in short, `SEQ:HASH` with 16 digits, for a person to keep elsewhere; empty: 0:0.
 
-    Raises:
-        IntegrityError: they contradict each other.
+    `kobe audit verify --head` compares the chain with it.
     """
-    last, previous = lines.place(tail.line), lines.place(before)
-    if last is None or previous is None:
-        raise _damaged(folder, "the last records do not give their hashes")
-    if tail.line and not lines.follows(tail.line, previous):
-        raise _damaged(folder, f"its last record, {last.seq}, does not follow the one before it, {previous.seq}")
-    head = lines.read_head(folder)
-    if head == last:
-        return last
-    if head is None:
-        raise _damaged(folder, f"{lines.HEAD} is missing or unreadable")
-    if head.seq >= last.seq:
-        raise _damaged(folder, f"{lines.HEAD} names record {head.seq}, the chain ends with {last.seq}")
-    # One record is what a crash leaves. A power cut may leave more, as HEAD is renamed without waiting for the disk:
-    # then only the whole chain can tell a late HEAD from a foreign one.
-    if head != previous:
-        report = verify_part(folder, head, tail.end)
-        if report.problem not in {"ok", "clock_back"}:
-            raise _damaged(folder, f"record {report.first_bad_seq} is {report.problem}: {report.detail}")
-    lines.write_head(folder, last)
-    return last
-
-
-def _damaged(folder: Path, seen: str) -> IntegrityError:
-    return IntegrityError(
-        "the audit chain is damaged; nothing was appended",
-        seen=f"{folder / lines.CHAIN}: {seen}",
-        next_command=lines.VERIFY_COMMAND,
-    )
-
-
-def _torn_files(folder: Path, seq: int) -> list[Path]:
-    """What was set aside from the place of record `seq`, in the order it was torn."""
-    names = (folder / f"torn-{seq}-{number}.txt" for number in count(1))
-    return list(takewhile(Path.exists, names))
-
-
-def _set_aside(folder: Path, seq: int, torn: bytes) -> None:
-    """Keep torn bytes in a file of their own; a crash between this and the cut repeats it without a second copy."""
-    before = _torn_files(folder, seq)
-    if not before or before[-1].read_bytes() != torn:
-        durable.write_whole(folder / f"torn-{seq}-{len(before) + 1}.txt", torn)
-
-
-def _measured(content: bytes) -> dict[str, Any]:
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    head = lines.read_head(folder) or lines.NO_RECORD
+    return f"{head.seq}:{head.hash[:SHOWN_DIGITS]}"

@@ -1,8 +1,10 @@
 """How the audit chain lies on the disk: its lines, its HEAD and its tail.
 
-    audit.jsonl   {"seq":1,"prev":"<64 zeros>","at":"...Z","run":"...","kind":"...","payload":{...},"hash":"..."}
-    HEAD          {"hash":"...","seq":1}     the last acknowledged record, replaced by rename after each append
-    audit.lock    held while appending
+    audit.jsonl          {"seq":1,"prev":"<64 zeros>","at":"...Z","run":"...","kind":"...","payload":{...},"hash":"..."}
+    HEAD                 {"hash":"...","seq":1}     the last acknowledged record, written over after each append
+    audit.lock           held while appending
+    audit-000001.jsonl   a closed part of the chain (audit_segments)
+    checkpoints.jsonl    signed checkpoints (audit_checkpoints)
 
 The hash is the SHA-256 of the line's bytes before `,"hash":`. The fields stand in this order and `seq`, `prev` and
 `at` have known places, so that a verifier compares bytes and parses nothing.
@@ -10,8 +12,11 @@ The hash is the SHA-256 of the line's bytes before `,"hash":`. The fields stand 
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,12 +31,16 @@ from kobe.infra import durable
 CHAIN = "audit.jsonl"
 HEAD = "HEAD"
 LOCK = "audit.lock"
+HEAD_BYTES = 128
 GENESIS = "0" * 64
 AT_LENGTH = len("2026-01-02T03:04:05.000006Z")
 SUFFIX_LENGTH = len(',"hash":"') + len(GENESIS) + len('"}\n')
 VERIFY_COMMAND = "kobe audit verify"
 PLACE = re.compile(rb'\{"seq":(\d+),"prev":"([0-9a-f]{64})"')
 _BLOCK_BYTES = 1 << 16
+_LINE_BYTES = 1 << 13  # most lines are shorter
+# canonical_json with the encoder made once: a group of records is mostly this
+_SAY = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
 _LOCK_TIMEOUT_S = 30.0
 _LOCK_POLL_S = 0.002
 
@@ -54,6 +63,9 @@ class Tail(NamedTuple):
     torn: bytes
 
 
+NO_TAIL = Tail(b"", 0, b"")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRecord:
     """One line of the chain, parsed."""
@@ -73,14 +85,22 @@ def encode(payload: dict[str, Any]) -> bytes:
     Raises:
         ValueError, TypeError: it cannot be said.
     """
-    return canonical_json(payload).encode()
+    return _SAY(payload).encode()
 
 
-def body(*, at: datetime, run: str, kind: str, said: bytes) -> bytes:
-    """Build the part of a line that does not depend on its place in the chain."""
-    instant = as_utc(at).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    names = f'"at":"{instant}","run":{canonical_json(run)},"kind":{canonical_json(kind)}'
-    return b'%s,"payload":%s' % (names.encode(), said)
+def instant(at: datetime) -> str:
+    """Say an instant as records do, UTC to the microsecond."""
+    return as_utc(at).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def bodies(at: datetime, run: str, said: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    """Build the parts of lines that do not depend on their place in the chain, from (kind, encoded payload)."""
+    start = f'"at":"{instant(at)}","run":{canonical_json(run)},"kind":'
+    kinds: dict[str, bytes] = {}
+    for kind, payload in said:
+        if kind not in kinds:
+            kinds[kind] = f'{start}{canonical_json(kind)},"payload":'.encode()
+        yield kinds[kind] + payload
 
 
 def seal(seq: int, prev: str, content: bytes) -> tuple[bytes, str]:
@@ -104,9 +124,30 @@ def place(line: bytes) -> Head | None:
     return None if line else NO_RECORD
 
 
+def claimed(line: bytes) -> Head | None:
+    """Return the record that a line says it follows; None when it says nothing."""
+    told = PLACE.match(line)
+    return Head(int(told[1]) - 1, told[2].decode()) if told else None
+
+
 def follows(line: bytes, previous: Head) -> bool:
     """Whether a line says that it comes right after a record."""
     return line.startswith(b'{"seq":%d,"prev":"%s",' % (previous.seq + 1, previous.hash.encode()))
+
+
+def chained(line: bytes, seq: int, last: bytes) -> bytes | None:
+    """Return the hash of a line, 32 bytes, when it is record `seq` and follows the hash `last`; else None."""
+    raw = hashlib.sha256(line[:-SUFFIX_LENGTH]).digest()
+    placed = line.startswith(b'{"seq":%d,"prev":"%s",' % (seq, last))
+    return raw if placed and line.endswith(b',"hash":"' + raw.hex().encode() + b'"}\n') else None
+
+
+def told_hash(line: bytes) -> bytes:
+    """Return the hash that a line ends with, unchecked, 32 bytes; zeros for none."""
+    try:
+        return bytes.fromhex(line[-len(GENESIS) - 3 : -3].decode()).rjust(32, b"\0")
+    except ValueError:
+        return bytes(32)
 
 
 def parse(line: bytes) -> AuditRecord:
@@ -125,26 +166,61 @@ def parse(line: bytes) -> AuditRecord:
 
 def read_head(folder: Path) -> Head | None:
     """Read which record was acknowledged last; None when HEAD is missing or is not a HEAD."""
+    path = folder / HEAD
     try:
-        told = json.loads((folder / HEAD).read_bytes())
+        with path.open("rb", buffering=0) as file:
+            content, before = file.read(), b""
+            while content != before:  # it is written over in place: two equal readings are no mixture
+                file.seek(0)
+                content, before = file.read(), content
+        told = json.loads(content)
         return Head(int(told["seq"]), str(told["hash"]))
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise durable.fault(error, folder / HEAD) from error
+        raise durable.fault(error, path) from error
     except (ValueError, TypeError, KeyError):
         return None
 
 
 def write_head(folder: Path, head: Head) -> None:
-    """Replace HEAD. A power cut may bring the one before it back; the chain may be ahead of HEAD, never behind."""
-    content = canonical_json({"seq": head.seq, "hash": head.hash})
-    durable.write_whole(folder / HEAD, f"{content}\n".encode(), sync_name=False)
+    """Write HEAD over. A power cut may bring an earlier one back; the chain may be ahead of HEAD, never behind."""
+    content = canonical_json({"seq": head.seq, "hash": head.hash}).encode()
+    write_over(folder / HEAD, content.ljust(HEAD_BYTES - 1) + b"\n", wait=False)
+
+
+def write_over(path: Path, content: bytes, *, wait: bool) -> None:
+    """Write a small file over in place with content of the same size.
+
+    A file of another size, or none, is made anew by rename and is then on the disk.
+
+    Args:
+        path: the file.
+        content: at most 512 bytes, which one sector holds: the disk takes the old content or the new.
+        wait: until it is on the disk.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        durable.write_whole(path, content)
+        return
+    try:
+        same = os.fstat(descriptor).st_size == len(content)
+        if same:
+            durable.write_all(descriptor, content)
+            if wait and sys.platform == "linux":
+                os.fdatasync(descriptor)  # its size stays: only the content is waited for
+            elif wait:
+                durable.sync(descriptor)
+    finally:
+        os.close(descriptor)
+    if not same:
+        durable.write_whole(path, content)
 
 
 def read_tail(file: BinaryIO, size: int) -> Tail:
     """Find the last whole line among the first `size` bytes, reading from the end backwards."""
-    reach = _BLOCK_BYTES
+    reach = _LINE_BYTES
     while True:
         start = max(0, size - reach)
         file.seek(start)
@@ -156,44 +232,85 @@ def read_tail(file: BinaryIO, size: int) -> Tail:
         reach *= 4
 
 
-def start_of_last(file: BinaryIO, size: int, count: int) -> int:
-    """Offset at which the last `count` whole lines among the first `size` bytes begin."""
+def start_of_last(file: BinaryIO, size: int, count: int) -> tuple[int, int]:
+    """Find the last `count` whole lines among the first `size` bytes: where they begin, and how many there are."""
     offset = read_tail(file, size).end
-    breaks = count + 1  # the first line wanted begins after one more line break than there are lines
+    if not count or not offset:
+        return offset, 0
+    breaks = -1  # the break that ends the last line begins no line of ours
     while offset:
         start = max(0, offset - _BLOCK_BYTES)
         file.seek(start)
         at = offset - start
         block = file.read(at)
         while (at := block.rfind(b"\n", 0, at)) >= 0:
-            breaks -= 1
-            if not breaks:
-                return start + at + 1
+            breaks += 1
+            if breaks == count:
+                return start + at + 1, count
         offset = start
-    return 0
+    return 0, breaks + 1
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep every other process from appending.
+    """Keep every other process and thread from appending.
 
     Raises:
         ExternalError: another process kept the lock for longer than an append can take.
         OSError: the lock file cannot be opened.
     """
+    with _locked_here(folder / LOCK) if sys.platform != "win32" else _locked_by_library(folder / LOCK):
+        yield
+
+
+@contextmanager
+def _locked_here(path: Path) -> Iterator[None]:
+    """Hold the system's lock on a file; it ends with the process, however that ends."""
+    import fcntl
+
+    due = time.monotonic() + _LOCK_TIMEOUT_S
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > due:
+                    raise _held(path) from error
+                time.sleep(_LOCK_POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked_by_library(path: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / LOCK, timeout=_LOCK_TIMEOUT_S, poll_interval=_LOCK_POLL_S, fallback_to_soft=False)
+    lock = FileLock(path, timeout=_LOCK_TIMEOUT_S, poll_interval=_LOCK_POLL_S, fallback_to_soft=False)
     try:
         lock.acquire()
     except Timeout as error:
-        raise ExternalError(
-            "another kobe process holds the audit chain",
-            seen=f"{folder / LOCK} held for {_LOCK_TIMEOUT_S:.0f} s",
-            next_command="kobe status",
-            retryable=True,
-        ) from error
+        raise _held(path) from error
     try:
         yield
     finally:
         lock.release()
+
+
+def _held(path: Path) -> ExternalError:
+    return ExternalError(
+        "another kobe process holds the audit chain",
+        seen=f"{path} held for {_LOCK_TIMEOUT_S:.0f} s",
+        next_command="kobe status",
+        retryable=True,
+    )
+
+
+def damaged(folder: Path, seen: str) -> IntegrityError:
+    """Say that nothing was appended because of what was seen."""
+    return IntegrityError(
+        "the audit chain is damaged; nothing was appended", seen=f"{folder / CHAIN}: {seen}",
+        next_command=VERIFY_COMMAND,
+    )  # fmt: skip

@@ -1,33 +1,47 @@
 """Whether an audit chain is what was written, and if not, which record is wrong and how.
 
-The walk compares bytes: each line must begin with its number and the hash before it and end with its own hash.
-Only when a line fails is the rest of the file looked at to name what happened. Someone who rewrites every line
-after a change and HEAD as well is not found here; that is what checkpoints kept elsewhere are for.
+Three things are compared: the lines with each other and with HEAD (audit_walk), the lines with the signed checkpoints
+and with the signed anchor (audit_evidence), and where a person kept a head, the lines with that. Someone who rewrites
+every line after a change and HEAD as well is found by the second, without the home's key; with the key, by the third.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
 
+from kobe.core.errors import UsageError
+from kobe.core.ports import Signer
 from kobe.infra import durable
+from kobe.infra.records import audit_checkpoints as signed
 from kobe.infra.records import audit_lines as lines
+from kobe.infra.records import audit_segments as segments
+from kobe.infra.records.audit_evidence import Evidence
+from kobe.infra.records.audit_segments import Part
+from kobe.infra.records.audit_tree import Tree
+from kobe.infra.records.audit_walk import Finding, Problem, Walk, damage, walk
 
-Problem = Literal["ok", "edited", "inserted", "deleted", "reordered", "truncated", "torn", "clock_back", "missing_head"]
-# Time servers step clocks by fractions of a second; a clock set back to hide a decision moves by more.
-CLOCK_TOLERANCE = timedelta(seconds=1)
-_READ_BYTES = 1 << 20
+_HEAD_TEXT = re.compile(r"(\d+):([0-9a-f]{16,64})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditReport:
     """What a verification found.
 
-    `records` counts the lines that verified from the start and `head_hash` is the hash of the last of them.
-    `first_bad_seq` is the number the first wrong record should have, which is also its line in the file.
+    Attributes:
+        records: number of the last record that verified.
+        head_hash: its hash.
+        ok: nothing is damaged.
+        problem: the first damage, one word.
+        first_bad_seq: the number the first wrong record should have.
+        detail: the damage in words.
+        verified_from: the first record that was looked at; more than 1 when older files are archived.
+        files: of the chain that are here.
+        checkpoints: that are there; all of them are sound when `ok`.
+        checkpoint_seq: the last record they cover.
+        anchored_seq: the record that the anchor names, None without an anchor.
+        notes: what is no damage but should be known.
     """
 
     records: int
@@ -36,39 +50,35 @@ class AuditReport:
     problem: Problem
     first_bad_seq: int | None = None
     detail: str = ""
+    verified_from: int = 1
+    files: int = 0
+    checkpoints: int = 0
+    checkpoint_seq: int = 0
+    anchored_seq: int | None = None
+    notes: tuple[str, ...] = ()
 
 
-class _Finding(NamedTuple):
-    problem: Problem
-    seq: int
-    detail: str
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Snapshot:
+    """Everything as it was at one instant between two appends."""
+
+    head: lines.Head | None
+    files: list[tuple[Part, int]]
+    evidence: Evidence
 
 
-class _Claim(NamedTuple):
-    """What a line says of itself: whether it is whole, whether its hash fits, its number and the hash before it."""
-
-    whole: bool
-    sealed: bool
-    seq: int
-    prev: bytes
-
-
-@dataclass(slots=True)
-class _Walk:
-    """How far the walk came; `bad` is the first line that does not fit, with all that follow it."""
-
-    records: int = 0
-    before: bytes = b""
-    last: bytes = lines.GENESIS.encode()
-    at_head: bytes = b""
-    back: _Finding | None = None
-    bad: list[_Claim] = field(default_factory=list)
-
-
-def verify(folder: Path) -> AuditReport:
-    """Verify every record of the chain in a folder.
+def verify(
+    folder: Path, *, signer: Signer | None = None, anchor: Path | None = None, told: lines.Head | None = None
+) -> AuditReport:
+    """Verify every record of the chain in a folder, and its checkpoints and anchor.
 
     Appends may go on meanwhile: what was there when the verification began is verified.
+
+    Args:
+        folder: where the chain lives.
+        signer: checks signatures; None: they are compared with the chain, but not checked.
+        anchor: the anchor's file; None: where it is by default.
+        told: a head that somebody kept, its hash whole or its first digits (`parse_head`).
 
     Returns:
         The report; a missing or empty chain is sound and has no records.
@@ -77,39 +87,33 @@ def verify(folder: Path) -> AuditReport:
         ConfigError: the folder cannot be read.
     """
     try:
-        head, size = _snapshot(folder)
+        with _snapshot(folder, signer, anchor or signed.default_anchor(folder)) as seen:
+            return _report(seen, told)
     except OSError as error:
         raise durable.fault(error, folder) from error
-    return verify_part(folder, head, size)
 
 
-def verify_part(folder: Path, head: lines.Head | None, size: int) -> AuditReport:
-    """Verify the first `size` bytes of a chain against a HEAD, without asking for the appenders' lock."""
-    path = folder / lines.CHAIN
-    walk = _Walk()
-    if size:
-        try:
-            with path.open("rb", buffering=_READ_BYTES) as file:
-                walk = _walk(file, size, head.seq if head else 0)
-        except OSError as error:
-            raise durable.fault(error, path) from error
-    finding = _damage(walk, head, empty=not size) or walk.back
-    return AuditReport(
-        records=walk.records,
-        head_hash=walk.last.decode(),
-        ok=finding is None,
-        problem=finding.problem if finding else "ok",
-        first_bad_seq=finding.seq if finding else None,
-        detail=finding.detail if finding else "",
-    )
+def parse_head(text: str) -> lines.Head:
+    """Read a head as a person kept it, `SEQ:HASH` with 16 to 64 digits.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = _HEAD_TEXT.fullmatch(text.strip())
+    if found is None:
+        raise UsageError("this is no head of an audit chain", seen=text, expected="such as 812:0f3a5b7c9d1e2f40")
+    return lines.Head(int(found[1]), found[2])
 
 
-def _snapshot(folder: Path) -> tuple[lines.Head | None, int]:
-    """HEAD and the size of the chain as they were at one instant between two appends."""
-    path = folder / lines.CHAIN
-    with _quiet(folder):
-        head = lines.read_head(folder)
-        return head, path.stat().st_size if path.exists() else 0
+@contextmanager
+def _snapshot(folder: Path, signer: Signer | None, anchor: Path) -> Iterator[_Snapshot]:
+    with ExitStack() as held:
+        with _quiet(folder):
+            files = held.enter_context(segments.parts(folder))
+            head = lines.read_head(folder)
+            sizes = [(part, part.size()) for part in files]
+            contents = signed.read_bytes(folder / signed.CHECKPOINTS), signed.read_bytes(anchor)
+        yield _Snapshot(head=head, files=sizes, evidence=Evidence(*contents, signer))
 
 
 def _quiet(folder: Path) -> AbstractContextManager[None]:
@@ -121,101 +125,74 @@ def _quiet(folder: Path) -> AbstractContextManager[None]:
         return nullcontext()
 
 
-def _walk(file: BinaryIO, size: int, head_seq: int) -> _Walk:
-    """Walk the first `size` bytes up to the first line that does not fit its place."""
-    walk = _Walk()
-    sha256, cut, at_length = hashlib.sha256, -lines.SUFFIX_LENGTH, lines.AT_LENGTH
-    records, before, last, latest, rest = 0, b"", walk.last, b"", size
-    for line in file:
-        seq = records + 1
-        digest = sha256(line[:cut]).hexdigest().encode()
-        prefix = b'{"seq":%d,"prev":"%s","at":"' % (seq, last)
-        if line[cut:] != b',"hash":"%s"}\n' % digest or not line.startswith(prefix):
-            walk.bad = [_claim(line), *_claims(file, rest - len(line))]
-            break
-        at = line[len(prefix) : len(prefix) + at_length]
-        if at >= latest:
-            latest = at
-        elif walk.back is None:
-            walk.back = _clock_back(seq, latest.decode(), at.decode())
-        records, before, last = seq, last, digest
-        if seq == head_seq:
-            walk.at_head = digest
-        rest -= len(line)
-        if rest <= 0:
-            break
-    walk.records, walk.before, walk.last = records, before, last
-    return walk
-
-
-def _claims(file: Iterable[bytes], size: int) -> Iterator[_Claim]:
-    for line in file:
-        if size <= 0:
-            return
-        size -= len(line)
-        yield _claim(line)
-
-
-def _claim(line: bytes) -> _Claim:
-    told = lines.PLACE.match(line)
-    return _Claim(
-        whole=line.endswith(b"\n"),
-        sealed=told is not None and lines.is_sealed(line),
-        seq=int(told[1]) if told else 0,
-        prev=told[2] if told else b"",
+def _report(seen: _Snapshot, told: lines.Head | None) -> AuditReport:
+    start, tree, notes = _start(seen)
+    wanted = {head.seq for head in (seen.head, told) if head is not None} | seen.evidence.wanted
+    done = walk(seen.files, start, tree, wanted)
+    empty = not any(size for _, size in seen.files)
+    finding = (
+        _border(damage(done, seen.head, empty=empty), seen.files)
+        or seen.evidence.finding(done)
+        or _told(done, told, start)
+        or done.back
+    )
+    return AuditReport(
+        records=done.records,
+        head_hash=done.last.decode(),
+        ok=finding is None,
+        problem=finding.problem if finding else "ok",
+        first_bad_seq=finding.seq if finding else None,
+        detail=finding.detail + (f" (in {done.file})" if done.bad else "") if finding else "",
+        verified_from=start.seq + 1,
+        files=len(seen.files),
+        checkpoints=len(seen.evidence.checkpoints),
+        checkpoint_seq=max((point.seq for point in seen.evidence.checkpoints), default=0),
+        anchored_seq=seen.evidence.anchor.seq if seen.evidence.anchor else None,
+        notes=(*notes, *seen.evidence.notes(done)) if done.records else (),
     )
 
 
-def _clock_back(seq: int, latest: str, at: str) -> _Finding | None:
-    try:
-        step = datetime.fromisoformat(latest) - datetime.fromisoformat(at)
-    except ValueError:
-        return _Finding("clock_back", seq, f"written at {at!r}, which is no instant")
-    if step <= CLOCK_TOLERANCE:
+def _start(seen: _Snapshot) -> tuple[lines.Head, Tree | None, tuple[str, ...]]:
+    """Where the walk begins: at the first record, or at the checkpoint that closed what is archived."""
+    tree = Tree() if seen.evidence.checkpoints else None
+    first = segments.first_line(seen.files[0][0]) if seen.files else b""
+    before = lines.claimed(first)
+    number = segments.segment_of(first)
+    if before is None or not before.seq or number is None or number < 2:
+        return lines.NO_RECORD, tree, ()
+    for point in seen.evidence.checkpoints:
+        if point.head == before and seen.evidence.may_stand(point):
+            note = (
+                f"verified from record {point.seq + 1} on: the files before {segments.path_of(Path(), number)} are not "
+                f"here; checkpoint {point.number} stands for records 1 to {point.seq}"
+            )
+            return before, point.tree(), (note,)
+    return lines.NO_RECORD, tree, ()
+
+
+def _border(finding: Finding | None, files: list[tuple[Part, int]]) -> Finding | None:
+    """Say that a file is missing where one number is."""
+    if finding is None or finding.problem not in {"deleted", "truncated"}:
+        return finding
+    numbers = [part.number or segments.segment_of(segments.first_line(part)) or 0 for part, _ in files]
+    due = 1
+    for (part, _), number in zip(files, numbers, strict=True):
+        begins = lines.claimed(segments.first_line(part))
+        if number > due and begins is not None and begins.seq >= finding.seq:
+            names = ", ".join(segments.path_of(Path(), missing).name for missing in range(due, number)[:3])
+            return Finding("segment_missing", finding.seq, f"{names} is not here; {finding.detail}")
+        due = max(due, number) + 1
+    return finding
+
+
+def _told(done: Walk, told: lines.Head | None, start: lines.Head) -> Finding | None:
+    if told is None or not told.seq:
         return None
-    return _Finding("clock_back", seq, f"written at {at}, after a record of {latest}")
-
-
-def _damage(walk: _Walk, head: lines.Head | None, *, empty: bool) -> _Finding | None:
-    """Name the first damage: in the lines, or between the lines and HEAD."""
-    if walk.bad:
-        return _name(walk, head)
-    if head is None:
-        detail = f"{lines.HEAD} is missing or unreadable: a cut tail would not be seen"
-        return None if empty else _Finding("missing_head", walk.records, detail)
-    if head.seq > walk.records:
-        return _Finding("truncated", walk.records + 1, f"{lines.HEAD} names record {head.seq}")
-    if head.seq and walk.at_head != head.hash.encode():
-        return _Finding("edited", head.seq, f"{lines.HEAD} holds another hash for it")
-    return None
-
-
-def _name(walk: _Walk, head: lines.Head | None) -> _Finding:
-    """Say what happened where the first line does not fit its place."""
-    first, rest, due = walk.bad[0], walk.bad[1:], walk.records + 1
-    resumes = bool(rest) and rest[0].sealed and (rest[0].seq, rest[0].prev) == (due, walk.last)
-    if not first.sealed:
-        if resumes:
-            return _Finding("inserted", due, "a line that is no record stands before it")
-        return _Finding("edited", due, "its bytes do not give its hash") if rest else _name_last(first, due, head)
-    if first.seq == due:
-        return _Finding("edited", max(walk.records, 1), f"record {due} was chained to another hash")
-    if first.seq < due:
-        twin = first.seq == walk.records and first.prev == walk.before
-        seq = walk.records if twin else due
-        return _Finding("inserted", seq, f"two lines are record {first.seq}")
-    later = {claim.seq for claim in rest}
-    if due not in later:
-        return _Finding("deleted", due, f"record {first.seq} stands in its place")
-    if resumes and (first.seq in later or first.seq > due + len(rest)):
-        return _Finding("inserted", due, f"a line that says it is record {first.seq} stands before it")
-    return _Finding("reordered", due, f"record {first.seq} stands in its place")
-
-
-def _name_last(last: _Claim, due: int, head: lines.Head | None) -> _Finding:
-    """Tell a write that a crash cut short from an acknowledged record that was damaged."""
-    if head is not None and head.seq < due:
-        return _Finding("torn", due, "a crash cut its write short; the next append repairs it")
-    if not last.whole:
-        return _Finding("truncated", due, "it is cut short after it was acknowledged")
-    return _Finding("edited", due, "its bytes do not give its hash")
+    if told.seq > done.records:
+        return Finding("rolled_back", done.records + 1, f"you were told of record {told.seq}")
+    if told.seq < start.seq:
+        return Finding("told_head", told.seq, "it is in a file that is archived")
+    seen = done.hashes[told.seq]
+    if seen.startswith(told.hash):
+        return None
+    return Finding("told_head", told.seq, f"you were told {told.hash[:16]}, the chain has {seen[:16]}")

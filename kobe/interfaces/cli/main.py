@@ -9,14 +9,20 @@ import typer
 
 from kobe import __version__
 from kobe.interfaces.cli import (
+    audit,
+    backup,
+    books,
+    broker,
     data,
     drift,
+    exits,
     experiments,
     models,
     ops,
     pick,
     reference,
     research,
+    risk,
     screen,
     trade,
     universe,
@@ -67,7 +73,13 @@ research.register(app)
 models.register(app)
 pick.register(app)
 trade.register(app)
+books.register(app)
+exits.register(app)
+risk.register(app)
+broker.register(app)
+app.add_typer(audit.app, name="audit")
 ops.register(app)
+backup.register(app)
 drift.register(app)
 
 

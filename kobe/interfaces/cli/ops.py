@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kobe.interfaces.cli import shell
-from kobe.interfaces.cli.shell import AsOf, Json, Session, execute, parse_day, show
+from kobe.interfaces.cli.shell import AsOf, Json, Live, Session, execute, parse_day, show
 
 if TYPE_CHECKING:
     from kobe.app.context import Context
     from kobe.app.output import Document
 
-audit_app = typer.Typer(no_args_is_help=True, help="The hash-chained record.", rich_markup_mode=None)
 jobs_app = typer.Typer(no_args_is_help=True, help="The timetable and its jobs.", rich_markup_mode=None)
 config_app = typer.Typer(no_args_is_help=True, help="Settings.", rich_markup_mode=None)
 
@@ -73,21 +72,6 @@ def doctor(as_of: AsOf = None, json: Json = False) -> None:
     execute(use_case, json=json, as_of=as_of)
 
 
-@audit_app.command("verify")
-def audit_verify(json: Json = False) -> None:
-    """Walk the audit chain and name the first record that is not what it was.
-
-    Example: kobe audit verify
-    """
-
-    def use_case(ctx: "Context") -> "Document":
-        from kobe.app.audit import run_audit_verify
-
-        return run_audit_verify(ctx)
-
-    execute(use_case, json=json)
-
-
 @jobs_app.command("list")
 def jobs_list(as_of: AsOf = None, json: Json = False) -> None:
     """Show the jobs of the day with their times in New York.
@@ -108,6 +92,7 @@ def jobs_run(
     name: Annotated[str, typer.Argument(help="A name from `kobe jobs list`.")],
     session: Session = None,
     again: Annotated[bool, typer.Option("--again", help="Run it although it is done.")] = False,
+    live: Live = False,
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
@@ -117,9 +102,10 @@ def jobs_run(
     """
 
     def use_case(ctx: "Context") -> "Document":
+        from kobe.app import wiring
         from kobe.app.jobs import run_one
 
-        return run_one(ctx, name, session, again=again)
+        return run_one(wiring.arm(ctx, live=live), name, session, again=again)
 
     execute(use_case, json=json, as_of=as_of)
 
@@ -130,6 +116,7 @@ def run(
         typer.Option(parser=parse_day, metavar="FROM TO", help="Play past sessions through the same jobs."),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Run what is due now and leave; for cron.")] = False,
+    live: Live = False,
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
@@ -146,11 +133,12 @@ def run(
             clock = simulation.clock_before(simulate[0])
             stepping = wiring.build(ctx.paths.home, config=shell.OPTIONS.config, clock=clock, progress=ctx.progress)
             return simulation.run_simulation(stepping, *simulate)
+        armed = wiring.arm(ctx, live=live)
         if once:
-            return runner_once.run_once(ctx)
+            return runner_once.run_once(armed)
         from kobe.interfaces.scheduler.runner import run_forever
 
-        return run_forever(ctx)
+        return run_forever(armed)
 
     execute(use_case, json=json, as_of=as_of, progress=True)
 
@@ -194,6 +182,5 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
     app.command()(doctor)
     app.command()(run)
-    app.add_typer(audit_app, name="audit")
     app.add_typer(jobs_app, name="jobs")
     app.add_typer(config_app, name="config")

@@ -74,6 +74,7 @@ Workers = Annotated[
 Scheduler = Annotated[
     str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A dask scheduler, such as tcp://10.0.0.5:8786.")
 ]
+Live = Annotated[bool, typer.Option("--live", help="Needs run.mode = live in the settings as well.")]
 AsOf = Annotated[
     datetime | None,
     typer.Option(parser=parse_instant, metavar="INSTANT", help="Pretend it is then (New York); simulated broker only."),

@@ -3,20 +3,35 @@
 import math
 
 from kobe.core.types import OrderRequest, Verdict
-from kobe.risk.facts import GateFacts, Limits, closes, verdict
+from kobe.risk.answers import exempt, known, passed, refused
+from kobe.risk.facts import GateFacts, Limits, closes
 
 PRICE, ADV = "price", "adv"
+IEX = "iex"
 
 
 def check_price(request: OrderRequest, facts: GateFacts, limits: Limits) -> Verdict:
     """Refuse openings below the least raw price (SEC Rule 3a51-1 calls them penny stocks)."""
-    price = facts.raw_close
-    good = closes(request) or (price is not None and price.is_finite() and price >= limits.min_price_usd)
-    return verdict(PRICE, good=good, code="price_too_low", observed=price, limit=f">= {limits.min_price_usd}")
+    limit, price = f">= {limits.min_price_usd}", facts.raw_close
+    if closes(request):
+        return exempt(PRICE, limit)
+    if not known(price):
+        return refused(PRICE, "price_unknown", "no close", limit)
+    if price < limits.min_price_usd:
+        return refused(PRICE, "price_too_low", price, limit)
+    return passed(PRICE, price, limit)
 
 
 def check_adv(request: OrderRequest, facts: GateFacts, limits: Limits) -> Verdict:
-    """Refuse openings in symbols whose average dollar volume is too small or unknown."""
-    adv = facts.adv_usd
-    good = closes(request) or (adv is not None and math.isfinite(adv) and adv >= limits.min_adv_usd)
-    return verdict(ADV, good=good, code="adv_too_low", observed=adv, limit=f">= {limits.min_adv_usd:g}")
+    """Refuse openings whose average dollar volume is too small or unknown, or comes from a part of the tape only."""
+    limit, adv, feed = f">= {limits.min_adv_usd:g}", facts.adv_usd, facts.adv_feed
+    if closes(request):
+        return exempt(ADV, limit)
+    if adv is None or not math.isfinite(adv):
+        return refused(ADV, "adv_unknown", "unknown", limit)
+    if not feed:
+        return refused(ADV, "adv_feed_unknown", f"{adv:.0f} of an unknown feed", "volume of the whole tape")
+    if feed == IEX and not limits.trust_iex_volume:
+        return refused(ADV, "adv_feed_untrusted", f"{adv:.0f} on iex", "volume of the whole tape")
+    observed = f"{adv:.2f} on {feed}"
+    return passed(ADV, observed, limit) if adv >= limits.min_adv_usd else refused(ADV, "adv_too_low", observed, limit)

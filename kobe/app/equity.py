@@ -1,0 +1,75 @@
+"""The account's equity over time, money moved in and out taken into account (DOMAIN 7: SAFE_MODE)."""
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from kobe.app.context import Context
+from kobe.core.clock import from_ns
+from kobe.core.ports import Account, CashMove, Event
+from kobe.core.types import Mode
+from kobe.risk import mode
+
+STREAM = "equity"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the drawdown is measured from; None where nobody knows."""
+
+    last_usd: Decimal | None
+    month_peak_usd: Decimal | None
+
+
+def mark(ctx: Context, account: Account, session: date) -> None:
+    """Keep the equity at the close of a session; the first mark of a session and account stays."""
+    if session in marks(ctx):
+        return
+    environment = ctx.broker.environment
+    payload = {
+        "equity_usd": str(account.equity_usd), "cash_usd": str(account.cash_usd), "environment": environment,
+    }  # fmt: skip
+    ctx.ledger.append(STREAM, session.isoformat(), "close", payload, key=f"{environment}:{session.isoformat()}")
+
+
+def marks(ctx: Context) -> dict[date, Decimal]:
+    """Return the equity at the close of each session that was marked, of the account that is traded now."""
+    return {
+        date.fromisoformat(e.entity): Decimal(e.payload["equity_usd"])
+        for e in ctx.ledger.events(STREAM)
+        if e.payload["environment"] == ctx.broker.environment
+    }
+
+
+def standing(ctx: Context, account: Account) -> Standing:
+    """Return the last close's equity and the month's peak, as if money moved since then had been there before.
+
+    A deposit is no gain and a withdrawal no loss. The broker's own word about the last close comes before our mark.
+    """
+    today = ctx.today
+    first = max(today.replace(day=1), month_from(ctx) or today.replace(day=1))
+    before = ctx.calendar.previous(today)
+    known = marks(ctx)
+    moves = ctx.broker.cash_moves(min(first, before))
+    last = account.last_equity_usd if account.last_equity_usd is not None else known.get(before)
+    peaks = [equity + _moved_after(moves, day) for day, equity in known.items() if first <= day < today]
+    if last is not None:
+        last += _moved_after(moves, before)
+        peaks.append(last)
+    peak = max([*peaks, account.equity_usd]) if peaks else None
+    return Standing(last_usd=last, month_peak_usd=peak)
+
+
+def _moved_after(moves: tuple[CashMove, ...], day: date) -> Decimal:
+    return sum((m.usd for m in moves if m.kind == "transfer" and m.day > day), Decimal(0))
+
+
+def month_from(ctx: Context) -> date | None:
+    """Return the session the month's peak counts from since an operator lifted its SAFE_MODE; None when nobody did."""
+    lifts = [e for e in ctx.ledger.events(mode.STREAM, entity=mode.DRAWDOWN_MONTH) if mode.word(e).mode is Mode.REDUCED]
+    return coming_session(ctx, lifts[-1]) if lifts else None
+
+
+def coming_session(ctx: Context, event: Event) -> date:
+    """The session an event came before the close of."""
+    return ctx.calendar.next(ctx.calendar.last_complete(from_ns(event.at_ns)))

@@ -1,0 +1,257 @@
+"""The order that guards an open position: placed after the fill, kept at what is held, put back when it is gone."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+
+import numpy as np
+
+from kobe.app import order_facts
+from kobe.app.context import Context
+from kobe.core.errors import ExternalError
+from kobe.core.panel import Panel
+from kobe.core.ports import Quote
+from kobe.core.types import ClearedOrder, Effect, Order, OrderRequest, OrderType, Position, TradePlan
+from kobe.core.units import BPS
+from kobe.execution import corporate, exits, stops
+from kobe.execution.corporate import Split
+from kobe.execution.oms import Oms
+from kobe.execution.stops import Close, Entry, Levels, StopRule
+from kobe.risk import review
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """What became of a position's protection: the order that was placed, and what a person should know."""
+
+    order: Order | None = None
+    note: str = ""
+
+
+def protect(ctx: Context, oms: Oms, past: Panel, signal_id: str) -> Order | None:
+    """Make sure an open position has its resting stop (and target); returns the order when one was placed."""
+    return guard(ctx, oms, past, signal_id).order
+
+
+def guard(ctx: Context, oms: Oms, past: Panel, signal_id: str) -> Guard:
+    """Make sure that what rests is for the shares held and where the stop stands now.
+
+    Nothing is placed while a closing order may still act: both could sell. A stop is only ever moved towards the
+    market; where moving it fails, the one before stays.
+    """
+    position = position_of(oms, signal_id)
+    plan = oms.plans().get(signal_id)
+    if position is None:
+        return Guard()
+    if plan is None:
+        return Guard(note=f"{position.symbol}: no plan on record, so no protective order")
+    orders = oms.orders().values()
+    if exits.pending_close(orders, signal_id) is not None:
+        return Guard(note=f"{position.symbol}: not protected while a closing order may still act")
+    try:
+        found = _known_guard(ctx, oms, past, signal_id)
+        wanted = levels(ctx, oms, past, position, plan)
+        if found is None:
+            return _place(ctx, oms, past, position, plan, wanted)
+        return _keep(ctx, oms, past, found, wanted)
+    except ExternalError as error:
+        return Guard(note=f"{position.symbol}: protection not known: {error.what}")
+
+
+def position_of(oms: Oms, signal_id: str) -> Position | None:
+    """Return the open position of a signal."""
+    return next((p for p in oms.book().positions if p.signal_id == signal_id), None)
+
+
+def covered(oms: Oms, position: Position, stop: Decimal) -> bool:
+    """Say whether an order at the broker guards every share held, at this stop or nearer to the market."""
+    found = [o for o in exits.guards(oms.orders().values(), position.signal_id) if exits.is_at_broker(o)]
+    return any(
+        o.remaining == position.quantity and stops.nearer(position.side, stop, _stop_of(o)) == _stop_of(o)
+        for o in found
+    )
+
+
+def _known_guard(ctx: Context, oms: Oms, past: Panel, signal_id: str) -> Order | None:
+    """Return the protective order that rests, after one that may never have arrived was sent again by its name."""
+    for known in exits.guards(oms.orders().values(), signal_id):
+        if not exits.is_at_broker(known):
+            cleared = clear(ctx, oms, past, known.request)
+            if cleared is not None:
+                oms.submit(cleared)
+    return exits.resting(oms.orders().values(), signal_id)
+
+
+def _keep(ctx: Context, oms: Oms, past: Panel, found: Order, wanted: Levels) -> Guard:
+    """Leave a resting order as it is, or put one in its place for other shares or a stop nearer to the market."""
+    r = found.request
+    position = position_of(oms, r.signal_id)
+    plan = oms.plans()[r.signal_id]
+    if position is None:
+        return Guard()
+    stale = in_old_shares(oms, found, position)
+    stop = wanted.stop if stale else stops.nearer(r.side, wanted.stop, _stop_of(found))
+    if not stale and found.remaining == position.quantity and stop == _stop_of(found):
+        return Guard()
+    better = replace(wanted, stop=stop)
+    plain = r.order_type is OrderType.GTC_STOP and better.target is None
+    if plain and not stale and not found.filled:
+        return _amend(ctx, oms, past, found, _wish(ctx, oms, position, plan, better))
+    return _renew(ctx, oms, past, found, better)
+
+
+def _amend(ctx: Context, oms: Oms, past: Panel, found: Order, wish: OrderRequest) -> Guard:
+    """Put one order in the place of another at the broker; whatever goes wrong, the old one is not given up."""
+    stays = f"{wish.symbol}: the stop at {found.request.stop_price} for {found.remaining} shares stays"
+    cleared = clear(ctx, oms, past, wish)
+    if cleared is None:
+        return Guard(note=f"{stays}; a gate refused the new one")
+    try:
+        made = oms.amend(found.request.client_order_id, cleared)
+    except ExternalError as error:
+        return Guard(note=f"{stays} or was replaced, nobody knows yet: {error.what}")
+    if made.status.is_final and not made.filled:
+        return Guard(note=f"{stays}; the new one at {wish.stop_price} is {made.status.word}: {made.detail}")
+    return Guard(order=made)
+
+
+def _renew(ctx: Context, oms: Oms, past: Panel, found: Order, wanted: Levels) -> Guard:
+    """Cancel a resting order, wait until it is final, and place another; where that fails, the old prices again."""
+    r = found.request
+    ended = oms.cancel(r.client_order_id)
+    if not ended.status.is_final:
+        return Guard(note=f"{r.symbol}: {r.client_order_id} is not final after its cancel, so it was not replaced")
+    position = position_of(oms, r.signal_id)
+    if position is None:
+        return Guard()
+    plan = oms.plans()[r.signal_id]
+    made = _place(ctx, oms, past, position, plan, wanted)
+    if made.order is not None and not (made.order.status.is_final and not made.order.filled):
+        return made
+    if in_old_shares(oms, found, position) or r.stop_price in (None, wanted.stop):
+        return made
+    before = Levels(stop=_stop_of(found), target=r.limit_price)
+    again = _place(ctx, oms, past, position, plan, before)
+    return replace(again, note=f"{made.note}; put back at {before.stop}. {again.note}".strip())
+
+
+def _place(ctx: Context, oms: Oms, past: Panel, position: Position, plan: TradePlan, wanted: Levels) -> Guard:
+    wish = _wish(ctx, oms, position, plan, wanted)
+    cleared = clear(ctx, oms, past, wish)
+    if cleared is None:
+        return Guard(note=f"{position.symbol}: UNPROTECTED, a gate refused the stop at {wanted.stop}")
+    made = oms.submit(cleared)
+    lost = made.status.is_final and not made.filled
+    return Guard(order=made, note=f"{position.symbol}: UNPROTECTED, the stop at {wanted.stop} is {made.status.word}: "
+                 f"{made.detail}" if lost else "")  # fmt: skip
+
+
+def _wish(ctx: Context, oms: Oms, position: Position, plan: TradePlan, wanted: Levels) -> OrderRequest:
+    attempt = exits.next_attempt(oms.orders().values(), position.signal_id, exits.PROTECT)
+    return exits.protection(position, plan, wanted, ctx.today, attempt)
+
+
+def clear(ctx: Context, oms: Oms, past: Panel, wish: OrderRequest, quote: Quote | None = None) -> ClearedOrder | None:
+    """Ask every gate about an order that closes; its own name from before is no duplicate."""
+    facts = order_facts.gather(ctx, oms, wish, quote, past, again=True)
+    verdicts = review.review(wish, facts, ctx.limits)
+    cleared = review.clear(wish, verdicts)
+    if cleared is None:
+        codes = [v.code for v in review.refusals(verdicts)]
+        ctx.audit.append("exit_refused", {"client_order_id": wish.client_order_id, "codes": codes})
+    return cleared
+
+
+# -- where the stop stands -------------------------------------------------------------------------------------
+
+
+def levels(ctx: Context, oms: Oms, past: Panel, position: Position, plan: TradePlan) -> Levels:
+    """Return where stop and target of a position stand today, in today's shares and raw dollars."""
+    rule = StopRule(**ctx.settings.exits.model_dump())
+    changes = splits_on_record(oms)
+    entry = _entry(ctx, oms, past, position, plan, changes)
+    closes = () if rule.is_off else raw_closes(past, plan.symbol, plan.entry_session, changes)
+    return stops.levels(entry, rule, closes, ctx.today)
+
+
+def splits_on_record(oms: Oms) -> tuple[Split, ...]:
+    """Return the splits the ledger knows of."""
+    return corporate.splits(oms.ledger.events(corporate.STREAM))
+
+
+def raw_closes(past: Panel, symbol: str, first: date, changes: Iterable[Split]) -> tuple[Close, ...]:
+    """Return the closes of a symbol from a session on, as raw dollars of a share of now.
+
+    The price on the tape of a day is a fact; only the splits this ledger has carried through turn it.
+    """
+    if symbol not in past.symbols:
+        return ()
+    alone, known, found = past.select({symbol}), tuple(changes), []
+    start = int(np.searchsorted(alone.session, past.calendar.number(first)))
+    for row in range(start, len(alone)):
+        day = past.calendar.sessions[alone.session[row]]
+        ratio = corporate.ratio_after(known, symbol, past.calendar.closes_at(day))
+        raw = float(alone.close[row]) * float(alone.raw_factor[row])
+        found.append(Close(session=day, price=raw / float(ratio)))
+    return tuple(found)
+
+
+def _entry(
+    ctx: Context, oms: Oms, past: Panel, position: Position, plan: TradePlan, changes: tuple[Split, ...]
+) -> Entry:
+    """Turn a plan's adjusted dollars into raw ones of today.
+
+    How the store adjusts may have changed since the plan was made; the raw close of the signal day over the plan's
+    own number for it is what turns one into the other, whatever splits the store has learned of since.
+    """
+    signal_day = raw_closes(past, plan.symbol, plan.signal_date, changes)[:1]
+    on_record = signal_day and signal_day[0].session == plan.signal_date
+    factor = signal_day[0].price / plan.reference_close if on_record else 1.0
+    price = entry_price(oms, position, changes)
+    return Entry(
+        side=position.side, price=price,
+        distance=None if plan.stop_distance is None else plan.stop_distance * factor,
+        level=None if plan.stop_level is None else plan.stop_level * factor,
+        target_r=plan.target_r, atr=plan.atr * factor, costs_usd=_costs(ctx, past, plan.symbol, price),
+    )  # fmt: skip
+
+
+def entry_price(oms: Oms, position: Position, changes: tuple[Split, ...]) -> float:
+    """Return the average price of a position's opening fills, in shares of now; sales of a part do not move it."""
+    shares, dollars = Decimal(0), Decimal(0)
+    for known in oms.orders().values():
+        if known.request.signal_id == position.signal_id and known.request.effect is Effect.OPEN:
+            for fill in known.fills:
+                ratio = corporate.ratio_after(changes, position.symbol, fill.at)
+                shares += fill.quantity * Decimal(ratio.numerator) / ratio.denominator
+                dollars += fill.price * fill.quantity
+    return float(dollars / shares if shares else position.average_price)
+
+
+def _costs(ctx: Context, past: Panel, symbol: str, price: float) -> float:
+    """Return what buying and selling a share costs by the schedule: spread and slippage on both sides, fee on one."""
+    if ctx.settings.exits.breakeven_r <= 0:
+        return 0.0
+    model, rates = ctx.costs, ctx.costs.at(ctx.today)
+    adv = order_facts.standing(past, symbol).adv_usd
+    half = float(model.half_spread(rates, np.array([price]), np.array([np.nan if adv is None else adv]))[0])
+    side = half + rates.slippage_bps * BPS * model.multiplier
+    return price * (2 * side + rates.sec_fee_per_million_usd / 1e6 * model.multiplier)
+
+
+def in_old_shares(oms: Oms, found: Order, position: Position) -> bool:
+    """Say whether a resting order was written before a split that its position went through."""
+    placed = _intended(oms, found)
+    return any(
+        s.symbol == position.symbol and s.at > position.opened and s.recorded > placed for s in splits_on_record(oms)
+    )
+
+
+def _intended(oms: Oms, found: Order) -> datetime:
+    name = found.request.client_order_id
+    return next(at for known, at in oms.intents() if known.request.client_order_id == name)
+
+
+def _stop_of(order: Order) -> Decimal:
+    return order.request.stop_price or Decimal(0)
