@@ -42,17 +42,15 @@ def sized(
     facts = order_facts.gather(ctx, oms, request, quote, past, again=again)
     half = standing.states_at(ctx, candidate.signal.signal_date).get(request.strategy) == Level.HALF_SIZE.name
     limits = sizing.halved(ctx.limits) if half else ctx.limits
-    size = sizing.size(_inputs(ctx, candidate, request.limit_price or Decimal(0), past, facts, half=half), limits)
+    size = sizing.size(_inputs(ctx, candidate, request.limit_price or Decimal(0), facts, half=half), limits)
     return size, replace(facts, size_cap=size.quantity, size_bound_by=size.bound_by)
 
 
-def _inputs(
-    ctx: Context, candidate: Candidate, limit: Decimal, past: Panel, facts: GateFacts, *, half: bool
-) -> sizing.SizeInputs:
+def _inputs(ctx: Context, candidate: Candidate, limit: Decimal, facts: GateFacts, *, half: bool) -> sizing.SizeInputs:
     s = candidate.signal
     factor = desk.current_mode(ctx).factor * breakers.factor(ctx) * (HALF if half else 1)
     return sizing.SizeInputs(
-        entry=limit, stop=stop_below(s, limit, desk.factor_at(past, s.symbol, s.signal_date)),
+        entry=limit, stop=stop_below(s, limit, candidate.raw_close / s.reference_close),
         side=s.side, probability=candidate.probability, gate=candidate.gate, factor=factor,
         environment=facts.environment, equity_usd=facts.equity_usd,
         cash_usd=facts.cash_usd, buying_power_usd=facts.buying_power_usd, day_used_usd=facts.day_used_usd,

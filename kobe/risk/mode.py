@@ -27,7 +27,7 @@ LIFTED_BY: dict[str, str] = {
     DRAWDOWN_MONTH: "kobe limits reset drawdown_month --reason WHY",
     "breakers": "kobe limits breakers",
     "drift": "kobe drift",
-    "corporate_actions": "kobe reconcile",
+    "corporate_actions": "kobe jobs run holdings --again",
     "kill_switch": "kobe resume",
 }
 """Source -> the command that makes it speak again."""

@@ -163,7 +163,7 @@ def test_kill_says_whether_the_switch_is_on_and_a_dry_run_does_nothing(ctx):
     assert json.loads(json.dumps(run_resume(ctx).data))["on"] is False
 
 
-def test_a_stop_may_still_be_placed_by_hand_of_the_rules_after_resume(ctx):
+def test_once_the_switch_is_off_the_rules_place_the_stop_again(ctx):
     run_kill(ctx, KillRequest(cancel=True, everything=True))
     run_resume(ctx)
     with order_desk(ctx) as oms:

@@ -327,7 +327,8 @@ def driven() -> dict[str, str]:
     requests = (order(), order(quantity=8), order(limit=None), SHORT, leaving())
     changes = [c for _, inside, outside, _ in BOUNDARIES for c in (inside, outside)] + [c for _, c in CODED]
     changes += [{"asset": replace(ASSET, shortable=False)}, {"asset": replace(ASSET, easy_to_borrow=False)},
-                {"short_restricted": True}, {"may_short": False}, {"equity_usd": D(1)}, {"short_restricted": None}, {"day_trades": 3},
+                {"short_restricted": True}, {"may_short": False}, {"equity_usd": D(1)}, {"short_restricted": None},
+                {"day_trades": 3},
                 {"day_trades": None}, {"gross_usd": D(10**6)}]  # fmt: skip
     for limits in (LIMITS, SHORTS, legacy):
         for request in requests:

@@ -29,8 +29,7 @@ from kobe.execution import order
 
 D = Decimal
 DAY, NEXT_DAY, AFTER = date(2024, 11, 12), date(2024, 11, 13), date(2024, 11, 14)  # Tuesday to Thursday
-SYMBOLS = {"AAA": 10.0, "BBB": 20.0, "CCC": 15.0, "DDD": 12.0, "EEE": 9.0, "FFF": 17.0, "GGG": 11.0, "HHH": 14.0}
-DAY_MAX_USD = D(160)
+SYMBOLS = {"AAA": 10.0, "BBB": 8.0, "CCC": 15.0, "DDD": 12.0, "EEE": 9.0, "FFF": 17.0, "GGG": 11.0, "HHH": 14.0}
 SETTINGS = """[run]
 mode = "paper"
 [broker]
@@ -55,7 +54,7 @@ hold_bars = 10
 """
 
 
-def make_home(folder: Path, url: str, *, read_timeout_s: float = 0.3, day_max_usd: Decimal = DAY_MAX_USD) -> Path:
+def make_home(folder: Path, url: str, *, read_timeout_s: float = 20, day_max_usd: int = 300) -> Path:
     """Write the settings and keys of a home that trades at an address."""
     (folder / "config").mkdir(parents=True)
     text = SETTINGS.format(url=url, read_timeout_s=read_timeout_s, day_max_usd=day_max_usd)

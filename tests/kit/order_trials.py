@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ FAULTS: dict[str, Json | None] = {
     "other_symbol": {}, "overfill": {}, "shrinking_fill": {}, "big_body": {}, "truncated_json": {},
     UNFILLED: None, SWITCH: None,
 }  # fmt: skip
+MOST_BEFORE = {POST: 4, DELETE: 2, PATCH: 1, BY_NAME: 5, READ: 25}  # so many requests of a kind there are, about
 HANGS = {"hang", "hang_before"}
 PATIENT, HASTY = {"KOBE_BROKER__READ_TIMEOUT_S": "20"}, {"KOBE_BROKER__READ_TIMEOUT_S": "0.3"}
 
@@ -49,7 +51,9 @@ class Operation:
         deeds: what is run, see `order_scene.perform`.
         day, hour, minute: when.
         targets: requests a fault may meet, the most telling first; a read may be any.
+        telling: so many of them are disturbed at the named points.
         beginnings: how many there are; see `Stage.prepare`.
+        budget_usd: what openings of the day may cost together.
     """
 
     name: str
@@ -58,17 +62,19 @@ class Operation:
     hour: int
     minute: int
     targets: tuple[tuple[str, str], ...]
+    telling: int
     beginnings: int
+    budget_usd: int
 
 
 AAA, BBB = "enter AAA", "enter BBB target=3 strategy=turtle_soup"
 OPERATIONS = {
     o.name: o
     for o in (
-        Operation("submit", (AAA, BBB), scene.DAY, 9, 40, (POST, BY_NAME, READ), 3),
-        Operation("exit", ("leave",), scene.NEXT_DAY, 9, 40, (POST, DELETE, PATCH, BY_NAME, READ), 4),
-        Operation("reconcile", ("compare",), scene.DAY, 16, 10, (BY_NAME, READ), 2),
-        Operation("flatten", ("flatten",), scene.DAY, 11, 0, (POST, DELETE, BY_NAME, READ), 4),
+        Operation("submit", (AAA, BBB), scene.DAY, 9, 40, (POST, BY_NAME, READ), 1, 3, 110),
+        Operation("exit", ("leave",), scene.NEXT_DAY, 9, 40, (POST, DELETE, PATCH, BY_NAME, READ), 3, 4, 300),
+        Operation("reconcile", ("compare",), scene.DAY, 16, 10, (BY_NAME, READ), 2, 2, 300),
+        Operation("flatten", ("flatten",), scene.DAY, 11, 0, (POST, DELETE, BY_NAME, READ), 2, 4, 300),
     )
 }  # fmt: skip
 
@@ -89,7 +95,9 @@ class Trial:
 
     def __str__(self) -> str:
         told = ", ".join(f"{r['method']} {r['path']} after {r['after']}, {r['times']} times" for r in self.rules)
-        where = f"killed at {self.die_at}" if self.die_at else f"killed at line {self.line}" if self.line else "not killed"
+        where = (
+            f"killed at {self.die_at}" if self.die_at else f"killed at line {self.line}" if self.line else "not killed"
+        )
         switch = f", switch at {self.switch_at}" if self.switch_at else ""
         return f"{self.operation.name}-{self.beginning} {self.fault} ({told}) {where}{switch}"
 
@@ -139,7 +147,8 @@ class Stage:
             self.server.reset()
             settings: Json = [{"polls": 1}, {"first_status": "final"}, {"polls": 2}, {"polls": 1}][number]
             self.server.configure(**settings)
-            home = scene.make_home(self.folder / f"beginning-{number}", self.server.url)
+            home = scene.make_home(self.folder / f"beginning-{number}", self.server.url,
+                                   day_max_usd=self.operation.budget_usd)  # fmt: skip
             self._quote(thin=False)
             getattr(self, f"_begin_{self.operation.name}")(home, number)
             self._quote(thin=number % 2 == 1)
@@ -172,15 +181,21 @@ class Stage:
         self.server.configure(polls=before["polls"] if before["polls"] < 5 else 1)
 
     def _begin_reconcile(self, home: Path, number: int) -> None:
-        """A stop or target that acted unseen, an order that never left, and one whose answer was lost."""
+        """A stop or target that acted unseen, a late fill, an order that never left, one whose answer was lost."""
         self._open_two(home, 2 * number)
+        self.server.script(3, symbol="EEE")
+        told = self.job(home, scene.at(scene.DAY, 9, 50), ["enter EEE"])["told"]
+        assert told[0].startswith("canceled"), told
         told = self.job(home, scene.at(scene.DAY, 10, 0), ["enter CCC"], die_at=["after_sent", 1])
         assert told["signal"] == signal.SIGKILL, told
         self.server.fault("POST", "/v2/orders", "lost_after")
-        self.server.fault("GET", BY_NAME[1], "504", times=-1, after=1)
+        self.server.fault("GET", BY_NAME[1], "504", times=-1, after=4)
         told = self.job(home, scene.at(scene.DAY, 10, 5), ["enter DDD"])["told"]
         assert told[0].startswith("ExternalError"), told
         self.server.clear_faults()
+        self.server.settle()
+        late = next(o for o in self.server.orders() if o["symbol"] == "EEE" and o["side"] == "buy")
+        self.server.fill(late["id"], 2, late["limit_price"])
         bid = "8" if number == 0 else "14"
         self.server.set_quote("AAA", bid, bid[:-1] + str(int(bid[-1]) + 1))
 
@@ -205,12 +220,16 @@ class Stage:
             again = [f"{deed} retry=1" for deed in self.operation.deeds]
             acts.append(self._act(trial, home, 3, deeds=again, look=True))
         told = self.server.told()
-        if any(not o["final"] and o["order_type"] not in checks.RESTING for o in acts[-1].get("look", {}).get("orders", ())):
+        if any(
+            not o["final"] and o["order_type"] not in checks.RESTING for o in acts[-1].get("look", {}).get("orders", ())
+        ):
             acts.append(self.job(home, scene.at(scene.AFTER, 8, 0), [], look=True))
             told = self.server.told()
         faults += [act["fault"] for act in acts if act.get("fault")]
         if acts[-1].get("look"):
-            faults += checks.faults(told, acts[-1]["look"], scene.DAY_MAX_USD) + self._unfinished(trial, acts, told)
+            faults += checks.faults(told, acts[-1]["look"], D(self.operation.budget_usd)) + self._unfinished(
+                trial, acts, told
+            )
         self._count(trial, acts, told)
         shutil.rmtree(home)
         return Outcome(trial, acts[0], faults, acts, told)
@@ -266,7 +285,7 @@ class Stage:
 
     def _after_reconcile(self, look: Json, _told: Json, _acts: list[Json]) -> list[str]:
         held = {s for s, _ in look["positions"].values()}
-        return [] if held == {"BBB", "DDD"} else [f"{held} are held"]
+        return [] if held == {"BBB", "DDD", "EEE"} else [f"{held} are held"]
 
     # -- counting ----------------------------------------------------------------------------------------------
 
@@ -303,9 +322,10 @@ def _reason(look: Json, symbol: str, said: str) -> str:
 def rehearse(stage: Stage, fault: str, number: int) -> tuple[Trial, Json, Outcome]:
     """Run an operation under a fault to its end; returns the trial, the points and lines it passed, the outcome."""
     o = stage.operation
-    target = o.targets[number % max(1, len(o.targets) - 1)]
-    after = number % 3 if target in (POST, BY_NAME) else 0
-    trial = Trial(o, number % o.beginnings, fault, rule(fault, target, after=after), count=True)
+    target = o.targets[number % o.telling]
+    after = number // o.telling % min(MOST_BEFORE[target], 5)
+    beginning = 2 + number % 2 if target == PATCH else number % o.beginnings
+    trial = Trial(o, beginning, fault, rule(fault, target, after=after), count=True)
     outcome = stage.run(trial)
     stage.counts["rehearsals"] += 1
     return trial, outcome.first, outcome
@@ -325,9 +345,8 @@ def at_lines(stage: Stage, lines: dict[str, Json], count: int, dice: random.Rand
     for k in range(count):
         fault = faults[k % len(faults)]
         target = dice.choices(o.targets, weights=range(len(o.targets), 0, -1))[0]
-        most = {POST: 3, READ: 25, BY_NAME: 4}.get(target, 1)
         times = dice.choice([None, None, None, None, 3, -1]) if fault not in HANGS else None
-        rules = rule(fault, target, after=dice.randint(0, most), times=times)
+        rules = rule(fault, target, after=dice.randrange(MOST_BEFORE[target]), times=times)
         points = lines[fault]["points"]
         name = dice.choice(sorted(points))
         switch = (name, dice.randint(1, points[name])) if fault == SWITCH else None

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
@@ -54,7 +54,7 @@ def test_a_final_status_stays_shares_never_go_back_and_never_exceed_what_was_ask
     for n, (kind, payload) in enumerate(steps, start=2):
         state = order.apply(state, event(kind, payload, n))
         seen.append(state)
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in pairwise(seen):
         assert before.filled <= after.filled <= REQUEST.quantity
         assert after.request == REQUEST
         if before.status.is_final:
