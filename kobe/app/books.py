@@ -94,8 +94,8 @@ def settle(ctx: Context, oms: Oms, *, repair: bool = True, adopt_cash: str = "")
     )  # fmt: skip
     if repair:
         _keep(ctx, told)
-        halts = any(d.halts for d in told)
-        desk.set_mode(ctx, SOURCE, Mode.REDUCE_ONLY if halts else Mode.NORMAL, result.why)
+        differs = any(d.halts or d.remedy is Remedy.WAIT for d in told)
+        desk.set_mode(ctx, SOURCE, Mode.REDUCE_ONLY if differs else Mode.NORMAL, result.why)
     return result
 
 

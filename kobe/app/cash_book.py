@@ -71,7 +71,7 @@ def look(ctx: Context, oms: Oms, account: Account, theirs: Iterable[BrokerOrder]
     unexplained = cash.judge(found, fills, free, cash.fees_by_hand(before, strangers))
     fees = cash.fee_shares(before, moves, sales)
     if unexplained is not None and unexplained.cause is Cause.FEE and unexplained.remedy is Remedy.BOOK:
-        fees += [cash.untold_fee(found, free, ctx.today)] if free else []
+        fees += [cash.untold_fee(found, free, ctx.today, len(anchors))] if free else []
         now = replace(now, ahead_usd=-found.difference_usd)
     named = [*cash.of_moves(cash.fresh(before, moves)), *([] if unexplained is None else [unexplained])]
     return Money(account=name, before=before, now=now, identity=found,

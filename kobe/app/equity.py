@@ -1,6 +1,6 @@
 """The account's equity over time, money moved in and out taken into account (DOMAIN 7: SAFE_MODE)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
@@ -30,6 +30,14 @@ def mark(ctx: Context, account: Account, session: date) -> None:
         "equity_usd": str(account.equity_usd), "cash_usd": str(account.cash_usd), "environment": environment,
     }  # fmt: skip
     ctx.ledger.append(STREAM, session.isoformat(), "close", payload, key=f"{environment}:{session.isoformat()}")
+
+
+def mark_before(ctx: Context, account: Account) -> None:
+    """Keep the last close's equity by the broker's word, where no evening run kept it."""
+    before = ctx.calendar.previous(ctx.today)
+    known = marks(ctx)
+    if account.last_equity_usd is not None and known and before not in known and before > min(known):
+        mark(ctx, replace(account, equity_usd=account.last_equity_usd), before)
 
 
 def marks(ctx: Context) -> dict[date, Decimal]:

@@ -1,7 +1,7 @@
 """The facts the gates look at, gathered for one order from the books, the bars and the broker."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
@@ -10,7 +10,7 @@ from kobe.app import breakers, decision, equity, prohibit
 from kobe.app.context import Context
 from kobe.core.clock import new_york_date
 from kobe.core.panel import Panel
-from kobe.core.ports import Quote
+from kobe.core.ports import Account, Quote
 from kobe.core.types import Effect, Order, OrderRequest, Position
 from kobe.data.earnings import UNKNOWN
 from kobe.decisions.spread import Spread
@@ -57,20 +57,12 @@ def gather(
         past: bars up to the last complete session.
         again: the order was intended before and its process died: its own reservation does not stand in its way.
     """
-    now, today = ctx.clock.now(), ctx.today
-    trading = today in ctx.calendar
-    own = {request.client_order_id} if again else set[str]()
-    intents = [(o, at) for o, at in oms.intents() if o.request.client_order_id not in own]
-    orders, positions = {o.request.client_order_id: o for o, _ in intents}, oms.book().positions
-    pending = on_their_way(orders.values())
     account = ctx.broker.account()
-    money = equity.standing(ctx, account)
     seen = standing(past, request.symbol)
-    sectors = decision.sectors_of(ctx)
-    open_usd = exposure(past, sectors, positions, pending)
-    held = {s for s in {p.symbol for p in positions} if s != request.symbol}
-    return GateFacts(
-        now=now,
+    today = ctx.today
+    trading = today in ctx.calendar
+    facts = GateFacts(
+        now=ctx.clock.now(),
         opens_at=ctx.calendar.opens_at(today) if trading else None,
         closes_at=ctx.calendar.closes_at(today) if trading else None,
         kill_reason=ctx.kill_switch.blocks(closing=request.effect is Effect.CLOSE),
@@ -78,19 +70,38 @@ def gather(
         environment=ctx.broker.environment,
         keys_fault=ctx.broker.keys_fault(),
         armed=ctx.armed,
-        clock_skew_s=clock_skew(ctx),
         quote=quote,
+        raw_close=seen.raw_close,
+        account_blocked=account.blocked,
+        already_ordered=not again and request.client_order_id in oms.orders(),
+    )
+    if request.effect is Effect.CLOSE:
+        return facts
+    return replace(_of_an_opening(ctx, oms, request, past, facts, account, again=again), now=ctx.clock.now())
+
+
+def _of_an_opening(
+    ctx: Context, oms: Oms, request: OrderRequest, past: Panel, facts: GateFacts, account: Account, *, again: bool
+) -> GateFacts:
+    """Add what only openings are asked about; an order that is tried again does not stand in its own way."""
+    own = {request.client_order_id} if again else set[str]()
+    intents = [(o, at) for o, at in oms.intents() if o.request.client_order_id not in own]
+    positions = [p for p in oms.book().positions if not (again and p.signal_id == request.signal_id)]
+    pending = on_their_way(o for o, _ in intents)
+    money = equity.standing(ctx, account)
+    seen, sectors = standing(past, request.symbol), decision.sectors_of(ctx)
+    open_usd = exposure(past, sectors, positions, pending)
+    return replace(
+        facts,
+        clock_skew_s=clock_skew(ctx),
         asset=ctx.broker.asset(request.symbol),
         tradable=seen.tradable,
         prohibited=prohibit.active(ctx, request.symbol),
         clear_of_earnings=clear_of_earnings(ctx, past, request.symbol),
-        raw_close=seen.raw_close,
         atr_usd=seen.atr_usd,
         adv_usd=seen.adv_usd,
         adv_feed=past.feed,
-        size_cap=None,
-        size_bound_by="",
-        day_used_usd=book.day_used_usd(intents, now),
+        day_used_usd=book.day_used_usd(intents, facts.now),
         open_positions=len({p.signal_id for p in positions} | {o.request.signal_id for o in pending}),
         symbol_positions=len(
             {p.signal_id for p in positions if p.symbol == request.symbol}
@@ -102,16 +113,14 @@ def gather(
         equity_usd=account.equity_usd,
         last_equity_usd=money.last_usd,
         month_peak_usd=money.month_peak_usd,
-        correlations=correlations(past, request, positions, held),
+        correlations=correlations(past, request, positions, {p.symbol for p in positions} - {request.symbol}),
         breakers=breakers.open_breakers(ctx),
-        account_blocked=account.blocked,
         cash_usd=account.cash_usd,
         buying_power_usd=account.buying_power_usd,
         maintenance_usd=account.maintenance_usd,
         day_trades=day_trades(ctx, oms),
-        short_restricted=short_restricted(seen, quote),
+        short_restricted=short_restricted(seen, facts.quote),
         may_short=account.may_short,
-        already_ordered=request.client_order_id in orders,
     )
 
 

@@ -41,6 +41,7 @@ def run_reconcile(ctx: Context, request: ReconcileRequest = ReconcileRequest()) 
         today = ctx.today
         if today in ctx.calendar and ctx.clock.now() >= ctx.calendar.closes_at(today):
             equity.mark(ctx, result.account, today)
+        equity.mark_before(ctx, result.account)
         return _document(ctx, oms, result, told, request)
 
 

@@ -27,7 +27,7 @@ def run_status(ctx: Context, *, write: bool = True) -> Document:
     positions = desk.position_lines(oms.book().positions)
     try:
         manifest = ctx.store.manifest()
-        bars = f"{manifest.symbols} symbols to {manifest.last} ({manifest.provenance.source})"
+        bars = f"{len(manifest.symbols)} symbols to {manifest.last} ({manifest.provenance.source})"
         banners = ctx.panel().banners
     except KobeError as error:
         bars, banners = error.message, ()

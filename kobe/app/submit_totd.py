@@ -1,12 +1,12 @@
 """`kobe submit-totd`: the trade of the day, judged by every gate, sent once and only once, then protected."""
 
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, time
 
-from kobe.app import decision, desk, entry_order, scan, standing
+from kobe.app import decision, desk, entry_order, protect, scan, standing
 from kobe.app.context import Context
-from kobe.app.protect import protect
 from kobe.app.start_up import order_desk
+from kobe.core.clock import NEW_YORK
 from kobe.core.errors import ExitCode
 from kobe.core.panel import Panel
 from kobe.core.ports import Quote
@@ -23,6 +23,7 @@ from kobe.execution.oms import Oms, describe
 from kobe.learning.drift_states import Level
 from kobe.reports.document import Document, Section, Table
 
+RETRY_FROM = time(10, 30)
 MAX_DRIFT_ATR = 0.5  # a retry at 10:30 must still be near the reference price (DOMAIN D29)
 
 
@@ -60,7 +61,22 @@ def run_submit_totd(ctx: Context, request: SubmitRequest) -> Document:
 
 
 def _submit(ctx: Context, oms: Oms, signal_date: date, signal_id: str, request: SubmitRequest) -> _Outcome:
+    """Send what is due, then see that whatever is held of the signal is guarded, however this run ended."""
     past = desk.last_panel(ctx)
+    outcome = _sent(ctx, oms, past, signal_date, signal_id, request)
+    if request.dry_run:
+        return outcome
+    seen = protect.guard(ctx, oms, past, signal_id)
+    if not seen.note:
+        return outcome
+    ctx.audit.append("unprotected", {"signal_id": signal_id, "why": seen.note})
+    message = f"{outcome.message}; {seen.note}; next: kobe manage-exits"
+    return replace(outcome, message=message, code=ExitCode.PARTIAL)
+
+
+def _sent(
+    ctx: Context, oms: Oms, past: Panel, signal_date: date, signal_id: str, request: SubmitRequest
+) -> _Outcome:  # fmt: skip
     inputs = decision.Inputs(**decision.read_record(ctx, signal_date)["inputs"])
     found = decision.decide(ctx, inputs)  # the settings of now are the gates' business, not the decision's
     candidate = found.trade_of_day
@@ -70,20 +86,27 @@ def _submit(ctx: Context, oms: Oms, signal_date: date, signal_id: str, request: 
     attempt, mine = _attempt(oms, signal_id, retry=request.retry)
     if attempt is None:
         message = "already done: " + (f"{mine.status.word}, {mine.filled} filled" if mine else "nothing to retry")
-        return _Outcome(status="already_done", message=message, order=_protected(ctx, oms, past, mine))
-    symbol = candidate.signal.symbol
-    quote = ctx.quotes.quotes([symbol]).get(symbol)
-    overtaken = _overtaken(ctx, inputs, candidate)
+        return _Outcome(status="already_done", message=message, order=mine)
+    overtaken = _too_early(ctx, request) or _overtaken(ctx, inputs, candidate)
     if overtaken is not None:
         return _Outcome(status="overtaken", message=overtaken, code=ExitCode.REFUSED)
-    if mine is not None and not mine.status.is_final:
-        return _resume(ctx, oms, mine, candidate, quote, past, dry_run=request.dry_run)
+    symbol = candidate.signal.symbol
+    quote = ctx.quotes.quotes([symbol]).get(symbol)
     if request.retry and _drifted(candidate, quote):
         message = f"price moved more than {MAX_DRIFT_ATR} ATR from the reference"
         return _Outcome(status="drifted", message=message, code=ExitCode.REFUSED)
+    if mine is not None and not mine.status.is_final:
+        return _resume(ctx, oms, mine, candidate, quote, past, dry_run=request.dry_run)
     if candidate.signal.side is not Side.LONG:
         return _Outcome(status="short", message="short entries are research only", code=ExitCode.REFUSED)
     return _enter(ctx, oms, candidate, entry_order.draft(candidate, quote, attempt), quote, past, request)
+
+
+def _too_early(ctx: Context, request: SubmitRequest) -> str | None:
+    """Say when the second attempt begins (DOMAIN D29)."""
+    if request.retry and ctx.clock.now().astimezone(NEW_YORK).time() < RETRY_FROM:
+        return f"too_early: the second attempt begins at {RETRY_FROM:%H:%M} in New York"
+    return None
 
 
 def _enter(
@@ -94,12 +117,13 @@ def _enter(
     size, facts = entry_order.sized(ctx, oms, draft, candidate, quote, past)
     if size.quantity == 0:
         message = f"unaffordable: no share at {draft.limit_price} within {size.bound_by}"
-        return _Outcome(status="unaffordable", message=message, code=ExitCode.REFUSED)
+        verdicts = desk.judge_facts(ctx, draft, facts)
+        return _Outcome(status="unaffordable", message=message, verdicts=verdicts, code=ExitCode.REFUSED)
     wish = replace(draft, quantity=size.quantity)
     if request.dry_run:
         return _result(None, desk.judge_facts(ctx, wish, facts), dry_run=True)
     order, verdicts = desk.send_judged(ctx, oms, wish, facts, entry_order.plan(ctx, candidate))
-    return _result(_protected(ctx, oms, past, order), verdicts, dry_run=False, bound_by=size.bound_by)
+    return _result(order, verdicts, dry_run=False, bound_by=size.bound_by)
 
 
 def _attempt(oms: Oms, signal_id: str, *, retry: bool) -> tuple[int | None, Order | None]:
@@ -124,7 +148,7 @@ def _resume(
     if dry_run:
         return _result(None, desk.judge_facts(ctx, known.request, facts), dry_run=True)
     order, verdicts = desk.send_judged(ctx, oms, known.request, facts)
-    return _result(_protected(ctx, oms, past, order), verdicts, dry_run=False)
+    return _result(order, verdicts, dry_run=False)
 
 
 def _overtaken(ctx: Context, inputs: decision.Inputs, candidate: Candidate) -> str | None:
@@ -146,13 +170,6 @@ def _drifted(candidate: Candidate, quote: Quote | None) -> bool:
     return abs(float(quote.ask) - candidate.raw_close) > MAX_DRIFT_ATR * candidate.signal.atr * factor
 
 
-def _protected(ctx: Context, oms: Oms, past: Panel, order: Order | None) -> Order | None:
-    """Place the protective order of a fresh fill; on any refusal the position is left for `manage-exits`."""
-    if order is not None and order.filled:
-        protect(ctx, oms, past, order.request.signal_id)
-    return order
-
-
 def _result(order: Order | None, verdicts: tuple[Verdict, ...], *, dry_run: bool, bound_by: str = "") -> _Outcome:
     from kobe.risk import review
 
@@ -162,12 +179,31 @@ def _result(order: Order | None, verdicts: tuple[Verdict, ...], *, dry_run: bool
         return _Outcome(status="refused", message=f"refused: {why}", verdicts=verdicts, code=ExitCode.REFUSED)
     if dry_run or order is None:
         return _Outcome(status="dry_run", message="every gate passes; nothing was sent (--dry-run)", verdicts=verdicts)
+    return _Outcome(
+        status=order.status.word, message=_told(order, bound_by), order=order, verdicts=verdicts,
+        code=_CODES.get(order.status, ExitCode.OK),
+    )  # fmt: skip
+
+
+_CODES = {OrderStatus.UNKNOWN: ExitCode.PARTIAL, OrderStatus.REJECTED: ExitCode.REFUSED,
+          OrderStatus.ABANDONED: ExitCode.REFUSED}  # fmt: skip
+
+
+def _told(order: Order, bound_by: str) -> str:
+    """Say what became of an order and, where it is not over or came to nothing, what comes next."""
     r = order.request
     paid = f" at {order.fills[0].price}" if order.fills else ""
-    name = r.client_order_id
     sized = f", size bound by {bound_by}" if bound_by else ""
-    message = f"{r.symbol}: {order.status.word}, {order.filled} of {r.quantity} filled{paid}{sized} ({name})"
-    return _Outcome(status=order.status.word, message=message, order=order, verdicts=verdicts)
+    told = f"{r.symbol}: {order.status.word}, {order.filled} of {r.quantity} filled{paid}{sized} ({r.client_order_id})"
+    if order.status is OrderStatus.UNKNOWN:
+        return (
+            f"{told}: it may be live and stays reserved; next: kobe submit-totd, which asks and sends no other"
+        )
+    if order.status in _CODES:
+        return f"{told}: {order.detail}"
+    if not order.filled and r.client_order_id.endswith("-1"):
+        return f"{told}; from {RETRY_FROM:%H:%M}: kobe submit-totd --retry"
+    return told
 
 
 def _document(ctx: Context, signal_date: date | None, outcome: _Outcome) -> Document:

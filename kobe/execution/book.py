@@ -67,14 +67,14 @@ class Holding:
     lots: list[Lot] = field(default_factory=list)
     closings: list[Closing] = field(default_factory=list)
     in_lieu: list[CashInLieu] = field(default_factory=list)
+    oversold: int = 0
+    """Shares closed beyond those that were open: a late fill of a guard after the exit had sold."""
 
     def take(self, fill: Fill) -> None:
         """Add a fill: a lot more, or the oldest lots closed.
 
-        Fees are shared by quantity; the last part of a fill carries the rest, so that the sums are exact.
-
-        Raises:
-            ValueError: more shares are closed than are open; a position is never turned around.
+        Fees are shared by quantity; the last part of a fill carries the rest, so that the sums are exact. A position is
+        never turned around: what is closed beyond it is counted by itself, and the broker's books show it as a short.
         """
         if fill.effect is Effect.OPEN:
             self.lots.append(Lot(quantity=fill.quantity, price=fill.price, fee_usd=fill.fee_usd))
@@ -82,8 +82,8 @@ class Holding:
         left, fee_left = fill.quantity, fill.fee_usd
         while left:
             if not self.lots:
-                msg = f"{fill.client_order_id} closes {left} shares more than are open"
-                raise ValueError(msg)
+                self.oversold += left
+                return
             lot = self.lots.pop(0)
             part = min(left, lot.quantity)
             entry_fee = lot.fee_usd if part == lot.quantity else lot.fee_usd * part / lot.quantity
@@ -107,6 +107,9 @@ def match_fifo(fills: Iterable[Fill]) -> tuple[tuple[Lot, ...], tuple[Closing, .
     mine = Holding()
     for fill in fills:
         mine.take(fill)
+    if mine.oversold:
+        msg = f"{mine.oversold} shares more were closed than are open"
+        raise ValueError(msg)
     return tuple(mine.lots), tuple(mine.closings)
 
 
@@ -156,6 +159,8 @@ class Book:
     openings: dict[str, tuple[Order, ...]] = field(default_factory=dict)
     in_lieu_usd: Decimal = Decimal(0)
     """Cash that splits left of fractions, by our own reckoning."""
+    oversold: dict[str, int] = field(default_factory=dict)
+    """Shares by symbol that were closed beyond those open; reconciling names the short they left."""
 
     def holding(self, symbol: str) -> bool:
         """Whether a symbol is held."""
@@ -165,8 +170,7 @@ class Book:
 def build(orders: Iterable[Order], changes: Iterable[Split] = ()) -> Book:
     """Fold all orders, and the splits between their fills, into the book.
 
-    Raises:
-        ValueError: more shares of a signal were closed than opened.
+    More shares closed than opened is a truth the broker may tell, so it never keeps the book from being read.
     """
     by_signal: dict[str, list[Order]] = {}
     for order in orders:
@@ -177,11 +181,18 @@ def build(orders: Iterable[Order], changes: Iterable[Split] = ()) -> Book:
     for signal, mine in held.items():
         if mine.lots:
             positions.append(_position(by_signal[signal][0], fills[signal][0].at, tuple(mine.lots)))
-        else:
+        elif mine.closings or mine.in_lieu:
             trades.append(_trade(by_signal[signal], fills[signal], mine))
     openings = {signal: tuple(o for o in mine if o.request.effect is Effect.OPEN) for signal, mine in by_signal.items()}
     paid = sum((c.usd for mine in held.values() for c in mine.in_lieu), Decimal(0))
-    return Book(positions=tuple(positions), trades=tuple(trades), openings=openings, in_lieu_usd=paid)
+    oversold: dict[str, int] = {}
+    for signal, mine in held.items():
+        if mine.oversold:
+            symbol = by_signal[signal][0].request.symbol
+            oversold[symbol] = oversold.get(symbol, 0) + mine.oversold
+    return Book(
+        positions=tuple(positions), trades=tuple(trades), openings=openings, in_lieu_usd=paid, oversold=oversold
+    )  # fmt: skip
 
 
 def _in_order(orders: Iterable[Order]) -> list[Fill]:

@@ -267,10 +267,10 @@ def fee_shares(anchor: Anchor, moves: Sequence[CashMove], sales: Sequence[Fill])
     return found
 
 
-def untold_fee(found: Identity, free: Sequence[Fill], day: date) -> FeeShare:
-    """Spread a fee that was charged and not told over the sales that have none."""
+def untold_fee(found: Identity, free: Sequence[Fill], day: date, number: int) -> FeeShare:
+    """Spread a fee that was charged and not told over the sales that have none; `number` tells it from the next."""
     usd = -found.difference_usd
-    return FeeShare(key=f"untold:{day}:{free[-1].fill_id}", day=day, usd=usd, parts=spread(usd, free))
+    return FeeShare(key=f"untold:{day}:{number}", day=day, usd=usd, parts=spread(usd, free))
 
 
 def spread(usd: Decimal, sales: Sequence[Fill]) -> dict[str, Decimal]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from kobe.core.clock import Clock
@@ -16,6 +16,7 @@ from kobe.execution.plans import PLANS, plan_from, plan_json
 Checkpoint = Callable[[str], None]
 SEARCH_S = (0.0, 10.0, 20.0)  # a lost order is looked for three times over thirty seconds (DOMAIN 4.3)
 POLL_S = (0.0, 0.1, 0.2, 0.4, 0.8, 1.0)  # the last one repeats until the deadline
+MOST_POLLS = 200  # a clock that stands still ends it too
 
 
 def _no_checkpoint(_name: str) -> None:
@@ -97,6 +98,7 @@ class Oms:
             seen = self._search(known)
             if seen is not None:
                 return self._follow(request, self._record(seen))
+            self.audit.append("order_intent", order.request_json(request) | {"again": True})
         self.checkpoint("before_send")
         self._set_status(name, OrderStatus.SENT, "")
         self.checkpoint("after_sent")
@@ -112,7 +114,8 @@ class Oms:
         name = request.client_order_id
         with self.ledger.exclusive():
             if plan is not None:
-                self.ledger.append(PLANS, plan.signal_id, "plan", plan_json(plan), key=plan.signal_id)
+                key = f"{plan.signal_id}:{request.client_order_id}"
+                self.ledger.append(PLANS, plan.signal_id, "plan", plan_json(plan), key=key)
             self.ledger.append(order.STREAM, name, "intent", document, key=f"{name}:intent")
         self.checkpoint("after_intent")
         self.audit.append("order_intent", document)
@@ -139,16 +142,21 @@ class Oms:
         """Ask after an order that ends at once until it has ended; past the deadline it is UNKNOWN, not gone."""
         if _rests(request):
             return known
-        name, waited, step = request.client_order_id, 0.0, 0
-        while not known.status.is_final and waited < self.deadline_s:
-            pause = POLL_S[min(step, len(POLL_S) - 1)]
-            self.wait(pause)
-            waited, step = waited + max(pause, 0.01), step + 1
-            self.checkpoint("before_poll")
-            known = self._look(name) or known
+        name = request.client_order_id
+        known = self._until_final(name, known)
         if known.status.is_final:
             return known
         return self._set_status(name, OrderStatus.UNKNOWN, f"not final after {self.deadline_s:g} s")
+
+    def _until_final(self, name: str, known: Order) -> Order:
+        """Ask after an order until it has ended or the deadline has passed; slow answers count as time too."""
+        ends, step = self.clock.now() + timedelta(seconds=self.deadline_s), 0
+        while not known.status.is_final and self.clock.now() < ends and step < MOST_POLLS:
+            self.wait(POLL_S[min(step, len(POLL_S) - 1)])
+            step += 1
+            self.checkpoint("before_poll")
+            known = self._look(name) or known
+        return known
 
     def _look(self, name: str) -> Order | None:
         """Ask once; silence leaves everything as it is."""
@@ -234,13 +242,7 @@ class Oms:
         self.checkpoint("after_cancel")
         if answer is None:
             return self.orders()[name]
-        known, waited, step = self._record(answer), 0.0, 0
-        while not known.status.is_final and waited < self.deadline_s:
-            pause = POLL_S[min(step, len(POLL_S) - 1)]
-            self.wait(pause)
-            waited, step = waited + max(pause, 0.01), step + 1
-            known = self._look(name) or known
-        return known
+        return self._until_final(name, self._record(answer))
 
     def refresh(self, today: date) -> list[Order]:
         """Ask the broker about every order that is not final; return those that changed.

@@ -12,11 +12,12 @@ from enum import StrEnum
 from typing import Any
 
 from kobe.core.ports import BrokerOrder
-from kobe.core.types import Order, OrderStatus, Position, Side
+from kobe.core.types import Order, OrderStatus, OrderType, Position, Side
 
 OURS = "kobe-"
 SPAN_DAYS = 7  # how far back finished orders are compared
 _WAITING = frozenset({"position", "orphan", "short", "fills", "missing_order", "cash"})
+_NEVER_TOLD = frozenset({OrderStatus.INTENT, OrderStatus.SENT, OrderStatus.UNKNOWN})
 _TOLD = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIAL, OrderStatus.FILLED})
 
 
@@ -55,7 +56,8 @@ class Difference:
 
     Attributes:
         kind: `unknown_order` (a name only kobe gives, which the ledger does not know), `missing_order` (the broker
-            does not know what it once took), `identity` (another order under the same name), `fills`, `status`,
+            does not know what it once took), `untold_order` (it never told of one that may have been sent), `identity`
+            (another order under the same name), `fills`, `status`,
             `foreign_order` and `foreign_fill` (placed by other means), `position`, `orphan` (kobe holds nothing of
             it), `short` (nobody here sold it short), `cash`, `cash_move`.
         cause: what it comes from.
@@ -160,6 +162,12 @@ def _of_stranger(other: BrokerOrder, held: Mapping[str, int], shares: Mapping[st
 def _missing(mine: Order, since: date) -> Difference | None:
     """Judge an order of ours that the broker does not tell of."""
     r = mine.request
+    if mine.status in _NEVER_TOLD and not mine.filled:
+        return Difference(
+            kind="untold_order", cause=Cause.LOST_ORDER, subject=r.client_order_id, symbol=r.symbol,
+            ours=mine.status.word, broker="nothing", remedy=Remedy.NOTE,
+            do="its command, run again, sends it under its name or not at all; abandoned when its session is over",
+        )  # fmt: skip
     if r.session < since or not (mine.filled or mine.status in _TOLD):
         return None
     said = f"{mine.status.word}, {mine.filled} filled"
@@ -219,9 +227,13 @@ def may_wait(difference: Difference, orders: Iterable[Order]) -> bool:
     """Whether a difference may be an order on its way: it halts only when it is seen a second time."""
     if not difference.halts or difference.kind not in _WAITING or difference.cause is Cause.SPLIT:
         return False
-    return any(
-        not o.status.is_final and difference.symbol in ("", o.request.symbol) for o in orders
-    )  # fmt: skip
+    return any(_moves(o) and difference.symbol in ("", o.request.symbol) for o in orders)
+
+
+def _moves(order: Order) -> bool:
+    """Whether an order may change the books at any moment; a guard that rests has told where it stands."""
+    resting = order.request.order_type in (OrderType.GTC_STOP, OrderType.GTC_OCO)
+    return not order.status.is_final and not (resting and order.status is OrderStatus.ACCEPTED)
 
 
 def waiting(difference: Difference) -> Difference:

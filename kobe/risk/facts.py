@@ -1,7 +1,7 @@
 """What the gates look at: limits from the configuration and facts gathered for one order."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
@@ -48,6 +48,8 @@ class Limits:
 class GateFacts:
     """Everything known about the moment an order is judged. None means unknown, and unknown refuses.
 
+    What only openings are asked about is unknown unless it is given: an exit needs none of it and waits for none.
+
     Attributes:
         now: instant of the judgement.
         opens_at, closes_at: today's session, None when the exchange is closed today.
@@ -86,6 +88,7 @@ class GateFacts:
         short_restricted: whether Regulation SHO rule 201 is in force for the symbol.
         may_short: whether the broker lets the account sell short.
         already_ordered: whether an order of this name was ever sent.
+        luld_tier: 1 or 2 of the LULD plan; unknown counts as 1, whose band is the narrower.
     """
 
     now: datetime
@@ -96,39 +99,38 @@ class GateFacts:
     environment: str | None
     keys_fault: str | None
     armed: bool
-    clock_skew_s: float | None
     quote: Quote | None
-    asset: Asset | None
-    tradable: bool | None
-    prohibited: tuple[str, ...] | None
-    clear_of_earnings: bool | None
     raw_close: Decimal | None
-    atr_usd: Decimal | None
-    adv_usd: float | None
-    adv_feed: str | None
-    size_cap: int | None
-    size_bound_by: str
-    day_used_usd: Decimal | None
-    open_positions: int | None
-    symbol_positions: int | None
-    gross_usd: Decimal | None
-    name_usd: Decimal | None
-    sector_usd: Decimal | None
-    equity_usd: Decimal | None
-    last_equity_usd: Decimal | None
-    month_peak_usd: Decimal | None
-    correlations: Mapping[str, float | None] | None
-    breakers: Mapping[str, str] | None
     account_blocked: bool | None
-    cash_usd: Decimal | None
-    buying_power_usd: Decimal | None
-    maintenance_usd: Decimal | None
-    day_trades: int | None
-    short_restricted: bool | None
-    may_short: bool | None
     already_ordered: bool | None
-    luld_tier: int | None = field(default=None)
-    """1 or 2 of the LULD plan; unknown counts as 1, whose band is the narrower."""
+    clock_skew_s: float | None = None
+    asset: Asset | None = None
+    tradable: bool | None = None
+    prohibited: tuple[str, ...] | None = None
+    clear_of_earnings: bool | None = None
+    atr_usd: Decimal | None = None
+    adv_usd: float | None = None
+    adv_feed: str | None = None
+    size_cap: int | None = None
+    size_bound_by: str = ""
+    day_used_usd: Decimal | None = None
+    open_positions: int | None = None
+    symbol_positions: int | None = None
+    gross_usd: Decimal | None = None
+    name_usd: Decimal | None = None
+    sector_usd: Decimal | None = None
+    equity_usd: Decimal | None = None
+    last_equity_usd: Decimal | None = None
+    month_peak_usd: Decimal | None = None
+    correlations: Mapping[str, float | None] | None = None
+    breakers: Mapping[str, str] | None = None
+    cash_usd: Decimal | None = None
+    buying_power_usd: Decimal | None = None
+    maintenance_usd: Decimal | None = None
+    day_trades: int | None = None
+    short_restricted: bool | None = None
+    may_short: bool | None = None
+    luld_tier: int | None = None
 
 
 def closes(request: OrderRequest) -> bool:

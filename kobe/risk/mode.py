@@ -23,6 +23,7 @@ LIFTED_BY: dict[str, str] = {
     "reconcile": "kobe reconcile",
     "broker": "kobe reconcile",
     "calendar": "kobe reconcile",
+    "comparison": "kobe reconcile",
     DRAWDOWN_DAY: "kobe limits reset drawdown_day --reason WHY",
     DRAWDOWN_MONTH: "kobe limits reset drawdown_month --reason WHY",
     "breakers": "kobe limits breakers",

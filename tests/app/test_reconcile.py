@@ -160,17 +160,16 @@ def test_what_was_bought_by_hand_halts_until_it_is_sold_again_and_its_cash_is_ex
     assert mode(ctx) is Mode.NORMAL
 
 
-def test_a_difference_of_a_symbol_with_an_order_on_its_way_halts_only_when_it_is_seen_again(ctx):
+def test_a_difference_of_a_symbol_with_an_order_on_its_way_holds_openings_and_is_a_halt_when_seen_again(ctx):
     run_reconcile(ctx)
-    request = wish("kobe-1")
-    traded(ctx, request)
-    stop = wish("kobe-2", effect=Effect.CLOSE, order_type=OrderType.GTC_STOP, stop_price=D("0.01"))
-    traded(ctx, stop)
+    traded(ctx, wish("kobe-1"))
+    lost = wish("kobe-3", signal_id="other")
+    ctx.ledger.append(order.STREAM, "kobe-3", "intent", order.request_json(lost), key="kobe-3:intent")
     odd = meddled(ctx, positions={"SYN001": 1})
     document = run_reconcile(odd)
     assert ("position", "other", "wait", False) in told(document)
     assert document.exit_code is ExitCode.PARTIAL
-    assert mode(ctx) is Mode.NORMAL
+    assert mode(ctx) is Mode.REDUCE_ONLY
     assert any("SYN001" in line for line in books.in_flight(odd))
     ctx.clock.advance(seconds=11)
     document = run_reconcile(odd)
@@ -181,8 +180,9 @@ def test_a_difference_of_a_symbol_with_an_order_on_its_way_halts_only_when_it_is
     assert not books.in_flight(ctx)
 
 
-def test_the_same_difference_without_an_order_on_its_way_halts_at_once(ctx):
+def test_the_same_difference_without_an_order_on_its_way_halts_at_once_and_a_guard_that_rests_is_none(ctx):
     traded(ctx, wish("kobe-1"))
+    traded(ctx, wish("kobe-2", effect=Effect.CLOSE, order_type=OrderType.GTC_STOP, stop_price=D("0.01")))
     document = run_reconcile(meddled(ctx, positions={"SYN001": 1}))
     assert ("position", "other", "halt", False) in told(document)
     assert mode(ctx) is Mode.REDUCE_ONLY

@@ -57,6 +57,12 @@ class Blocked(Exception):  # noqa: N818 - the kill switch at work
     """The request was not let go, for this reason; nothing has left."""
 
 
+def _silent(asked: str, seen: object) -> ExternalError:
+    """Return the error of an answer that did not come; what was asked may have been done all the same."""
+    return ExternalError("the broker does not answer", seen=f"{asked}: {seen}", expected="an answer in time",
+                         next_command="kobe broker probe")  # fmt: skip
+
+
 def unbelievable(asked: str, seen: object) -> ExternalError:
     """Return the error for an answer that is none: what was asked may have been done all the same."""
     return ExternalError(_MUTE, seen=f"{asked}: {seen}", expected="what the broker documents",
@@ -169,7 +175,7 @@ class Door:
         except APIError as error:
             raise self._spoken(asked, error) from None
         except RequestException as error:
-            raise unbelievable(asked, type(error).__name__) from None
+            raise _silent(asked, type(error).__name__) from None
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise unbelievable(asked, f"no JSON of ours ({type(error).__name__})") from None
         finally:
@@ -193,7 +199,7 @@ class Door:
                                  next_command="run it again then", retryable=True)  # fmt: skip
         if status in _SPOKEN and words:
             return Refusal(status, code, words)
-        return unbelievable(asked, f"status {status}")
+        return _silent(asked, f"status {status}")
 
     def _printable(self, words: object) -> str:
         """Return the broker's words, short, on one line, and without our keys should it ever repeat them."""

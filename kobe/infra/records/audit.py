@@ -9,11 +9,10 @@ damage and stops every append; so does a chain that is behind its anchor.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kobe.core.clock import Clock
 from kobe.core.errors import ConfigError
-from kobe.core.ports import Signer
 from kobe.infra import durable
 from kobe.infra.records import audit_lines as lines
 from kobe.infra.records import audit_recovery as recovery
@@ -23,6 +22,9 @@ from kobe.infra.records.audit_checkpoints import Checkpoint, default_anchor
 from kobe.infra.records.audit_lines import AuditRecord
 from kobe.infra.records.audit_segments import SEGMENT_KIND
 from kobe.infra.records.audit_verify import AuditReport, verify
+
+if TYPE_CHECKING:
+    from kobe.core.ports import Signer
 
 __all__ = [
     "EVERY", "RENEWAL_KIND", "REPAIR_KIND", "SEGMENT_BYTES", "SEGMENT_KIND", "AuditChain", "AuditRecord", "AuditReport",
@@ -47,7 +49,7 @@ class AuditChain:
         clock: Clock,
         run_id: str,
         *,
-        signer: Signer | None = None,
+        signer: "Signer | None" = None,
         anchor: Path | None = None,
         every: int = EVERY,
         segment_bytes: int = SEGMENT_BYTES,

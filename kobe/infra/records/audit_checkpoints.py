@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from kobe.core.ids import canonical_json
-from kobe.core.ports import Signer
 from kobe.infra import durable
 from kobe.infra.records import audit_lines as lines
 from kobe.infra.records.audit_tree import Tree
+
+if TYPE_CHECKING:
+    from kobe.core.ports import Signer
 
 CHECKPOINTS = "checkpoints.jsonl"
 ANCHOR_BYTES = 512
@@ -74,7 +76,7 @@ class Checkpoint:
         """Return the tree it was made from, to go on with."""
         return Tree(self.seq, [bytes.fromhex(peak) for peak in self.peaks])
 
-    def signed(self, signer: Signer) -> Self:
+    def signed(self, signer: "Signer") -> Self:
         """Return it with a signature."""
         return replace(self, signature=signer.sign(self.content))
 
@@ -131,7 +133,7 @@ class Anchor:
         """The last acknowledged record."""
         return lines.Head(self.seq, self.hash)
 
-    def signed(self, signer: Signer) -> Self:
+    def signed(self, signer: "Signer") -> Self:
         """Return it with a signature."""
         return replace(self, signature=signer.sign(self.content))
 

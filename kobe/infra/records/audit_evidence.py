@@ -1,13 +1,16 @@
 """What the signed checkpoints and the signed anchor say of a chain that was walked."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from kobe.core.errors import IntegrityError
-from kobe.core.ports import Signer
 from kobe.infra.records import audit_checkpoints as signed
 from kobe.infra.records import audit_lines as lines
 from kobe.infra.records.audit_checkpoints import Anchor, Checkpoint
 from kobe.infra.records.audit_walk import Finding, Walk
+
+if TYPE_CHECKING:
+    from kobe.core.ports import Signer
 
 
 @dataclass
@@ -24,7 +27,7 @@ class Evidence:
 
     checkpoints_text: bytes | None
     anchor_text: bytes | None
-    signer: Signer | None
+    signer: "Signer | None"
     checkpoints: list[Checkpoint] = field(default_factory=list)
     anchor: Anchor | None = None
     _unread: int | None = None  # number of the first line that is no checkpoint, or not the next one

@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from kobe.core.errors import IntegrityError, MissingDataError, SchemaError, UsageError
 from kobe.core.ids import canonical_json
-from kobe.core.ports import Signer
 from kobe.infra import durable
 from kobe.infra.records import audit_checkpoints as signed
 from kobe.infra.records import audit_lines as lines
 from kobe.infra.records import audit_segments as segments
 from kobe.infra.records.audit_proof import checkpoints_of
 from kobe.infra.records.signing import signed_by
+
+if TYPE_CHECKING:
+    from kobe.core.ports import Signer
 
 MANIFEST_SCHEMA = "kobe.audit_export/1"
 _MANIFEST = b"kobe audit export 1\n"
@@ -53,7 +55,7 @@ def refuse_existing(out: Path) -> None:
 
 
 def export(
-    folder: Path, out: Path, span: Span, *, at: datetime, signer: Signer | None = None, public_key: str = ""
+    folder: Path, out: Path, span: Span, *, at: datetime, signer: "Signer | None" = None, public_key: str = ""
 ) -> dict[str, Any]:
     """Copy records, byte for byte, and write the manifest when they are on the disk.
 

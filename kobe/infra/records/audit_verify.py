@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kobe.core.errors import UsageError
-from kobe.core.ports import Signer
 from kobe.infra import durable
 from kobe.infra.records import audit_checkpoints as signed
 from kobe.infra.records import audit_lines as lines
@@ -21,6 +21,9 @@ from kobe.infra.records.audit_evidence import Evidence
 from kobe.infra.records.audit_segments import Part
 from kobe.infra.records.audit_tree import Tree
 from kobe.infra.records.audit_walk import Finding, Problem, Walk, damage, walk
+
+if TYPE_CHECKING:
+    from kobe.core.ports import Signer
 
 _HEAD_TEXT = re.compile(r"(\d+):([0-9a-f]{16,64})")
 
@@ -68,7 +71,7 @@ class _Snapshot:
 
 
 def verify(
-    folder: Path, *, signer: Signer | None = None, anchor: Path | None = None, told: lines.Head | None = None
+    folder: Path, *, signer: "Signer | None" = None, anchor: Path | None = None, told: lines.Head | None = None
 ) -> AuditReport:
     """Verify every record of the chain in a folder, and its checkpoints and anchor.
 
@@ -106,7 +109,7 @@ def parse_head(text: str) -> lines.Head:
 
 
 @contextmanager
-def _snapshot(folder: Path, signer: Signer | None, anchor: Path) -> Iterator[_Snapshot]:
+def _snapshot(folder: Path, signer: "Signer | None", anchor: Path) -> Iterator[_Snapshot]:
     with ExitStack() as held:
         with _quiet(folder):
             files = held.enter_context(segments.parts(folder))

@@ -7,11 +7,10 @@ takes no record. An append is acknowledged when the anchor that names it is on t
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kobe.core.clock import Clock
 from kobe.core.errors import IntegrityError
-from kobe.core.ports import Signer
 from kobe.infra import durable
 from kobe.infra.records import audit_checkpoints as signed
 from kobe.infra.records import audit_lines as lines
@@ -19,13 +18,16 @@ from kobe.infra.records import audit_segments as segments
 from kobe.infra.records.audit_checkpoints import Anchor, Checkpoint
 from kobe.infra.records.audit_tree import Tree
 
+if TYPE_CHECKING:
+    from kobe.core.ports import Signer
+
 NO_ANCHOR = Anchor(seq=0, hash=lines.GENESIS)
 
 
 class Witness:
     """Checkpoints and anchor of one chain. Every method wants the chain's lock held."""
 
-    def __init__(self, folder: Path, clock: Clock, signer: Signer, anchor: Path, every: int) -> None:
+    def __init__(self, folder: Path, clock: Clock, signer: "Signer", anchor: Path, every: int) -> None:
         """Nothing is read or made until a method is called.
 
         Args:

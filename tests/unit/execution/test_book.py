@@ -161,14 +161,16 @@ def test_partial_fills_of_any_number_stay_one_position_and_become_one_trade(part
 
 
 def test_closing_more_than_is_open_is_a_fault():
-    with pytest.raises(ValueError, match="more than are open"):
+    with pytest.raises(ValueError, match="more were closed than are open"):
         match_fifo([fill(1, Effect.OPEN, 1, "5"), fill(2, Effect.CLOSE, 2, "5")])
 
 
-def test_a_position_is_never_turned_around():
-    sold = replace(fill(2, Effect.CLOSE, 8, "5"), client_order_id="o1")
-    with pytest.raises(ValueError, match="3 shares more than are open"):
-        book.build([order(fill(1, Effect.OPEN, 5, "5")), order(sold)])
+def test_a_position_is_never_turned_around_and_a_sale_beyond_it_is_counted_and_leaves_the_book_readable():
+    sold = replace(fill(2, Effect.CLOSE, 8, "6"), client_order_id="o1")
+    made = book.build([order(fill(1, Effect.OPEN, 5, "5")), order(sold)])
+    assert (made.positions, made.oversold) == ((), {sold.symbol: 3})
+    assert [(t.quantity, t.net_usd) for t in made.trades] == [(5, Decimal(5))]
+    assert book.build([order(sold)]).trades == ()
 
 
 @pytest.mark.parametrize(("told", "meant"), [("4", "4"), ("0.333333", "1/3"), ("1.05", "21/20"), ("0.125", "1/8")])

@@ -65,7 +65,7 @@ def test_a_small_charge_after_sales_without_a_fee_is_a_fee_and_is_shared_by_what
     fills = [fill("s1", 1, "30.00", sells=True), fill("s2", 1, "60.00", sells=True)]
     found, judged, free = look("10089.97", fills)
     assert (judged.cause, judged.remedy) == (Cause.FEE, Remedy.BOOK)
-    share = cash.untold_fee(found, free, DAY)
+    share = cash.untold_fee(found, free, DAY, 1)
     assert share.parts == {"s1": D("0.01"), "s2": D("0.02")}
 
 
