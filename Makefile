@@ -15,8 +15,8 @@ setup: ## make .venv and install everything locked
 demo: ## set up, then run kobe's whole day on a made-up market
 	@$(RUN) kobe demo
 
-test: ## set up, then run the tests (under ten minutes)
-	@$(DEV) python -m pytest -n 2 -m "not long"
+test: ## set up, then run the tests (under ten minutes); TESTS="tests/unit" for a part
+	@$(DEV) python -m pytest -n 2 -m "not long" $(TESTS)
 
 crash: ## the long suites: kills, simulations
 	@$(DEV) python -m pytest -n 2 -m long

@@ -11,6 +11,7 @@ from kobe.core.types import Order, OrderStatus, Trade
 from kobe.reports.document import Document, Section, Table
 from kobe.risk import breakers
 from kobe.risk.breakers import STREAM, BreakerFacts, BreakerLimits, BreakerState, Status
+from kobe.risk.mode import DRAWDOWN_DAY, DRAWDOWN_MONTH
 
 INCIDENTS, ERROR = "incidents", "error"
 SHOWN_CHARACTERS = 300
@@ -157,7 +158,8 @@ def run_breakers_reset(ctx: Context, name: str, reason: str, *, dry_run: bool = 
     """
     found = states(ctx)
     if name not in found:
-        raise UsageError("no such breaker", seen=name, expected=", ".join(found), next_command="kobe limits breakers")
+        names = ", ".join([*found, DRAWDOWN_DAY, DRAWDOWN_MONTH])
+        raise UsageError("no such breaker", seen=name, expected=names, next_command="kobe limits breakers")
     text = " ".join(reason.split())
     if not text:
         raise UsageError("a reset needs a reason", expected="--reason WHY")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
-from kobe.app import breakers, runs
+from kobe.app import breakers, desk, protect, runs
 from kobe.app.context import Context
 from kobe.app.eod_report import run_eod_report
 from kobe.app.holdings import run_holdings
@@ -60,7 +60,9 @@ class Job:
     """One line of the day.
 
     `grace` is how late the job may start; None means at the next opportunity, however late (exits, books).
-    `due` says in which sessions there is anything to do; in the others the job does not exist.
+    `due` says in which sessions there is anything to do; in the others the job does not exist. `unfinished` says of
+    what it reports that something is left: it is then run again, by the runner each minute for as long as `patience`.
+    `until` is the slot from which on another job does its work.
     """
 
     name: str
@@ -69,6 +71,9 @@ class Job:
     grace: timedelta | None
     run: Callable[[Context, date], Document]
     due: Callable[[Context, date], bool] = lambda _ctx, _day: True
+    unfinished: Callable[[Document], bool] = lambda _document: False
+    patience: timedelta = timedelta(0)
+    until: Slot | None = None
 
 
 def _ends_week(calendar: Calendar, session: date) -> bool:
@@ -96,15 +101,24 @@ def _learn(ctx: Context, session: date) -> Document:
     return run_promote(ctx)
 
 
+def _partial(document: Document) -> bool:
+    return document.exit_code is ExitCode.PARTIAL
+
+
+def _waits_for_a_split(document: Document) -> bool:
+    return bool(document.data.get("waiting"))
+
+
 MORNING, RETRY = Slot(after_open=5), Slot(at=time(10, 30))
 CLOSING, EVENING = Slot(after_close=-5), Slot(after_close=20)
 
 JOBS: tuple[Job, ...] = (
-    Job("holdings", "splits and other corporate actions of what is held", Slot(at=time(8, 0)), None, run_holdings),
+    Job("holdings", "splits and other corporate actions of what is held", Slot(at=time(8, 0)), None, run_holdings,
+        unfinished=_waits_for_a_split),
     Job("reconcile-open", "books against the broker before anything is decided", MORNING, None,
         lambda ctx, _: run_reconcile(ctx)),
     Job("exits-open", "signal exits of yesterday's close, at the open", MORNING, None,
-        lambda ctx, _: run_manage_exits(ctx)),
+        lambda ctx, _: run_manage_exits(ctx), unfinished=_partial, patience=10 * MINUTE, until=CLOSING),
     Job("scan", "picks and trade of the day from yesterday's close", MORNING, 40 * MINUTE,
         lambda ctx, day: run_scan(ctx, ScanRequest(session=ctx.calendar.previous(day)))),
     Job("submit", "trade of the day, first attempt", MORNING, 40 * MINUTE,
@@ -112,7 +126,7 @@ JOBS: tuple[Job, ...] = (
     Job("retry", "second attempt of an order that filled nothing", RETRY, 60 * MINUTE,
         lambda ctx, _: run_submit_totd(ctx, SubmitRequest(retry=True))),
     Job("exits-close", "time exits, five minutes before the close", CLOSING, None,
-        lambda ctx, _: run_manage_exits(ctx)),
+        lambda ctx, _: run_manage_exits(ctx), unfinished=_partial, patience=3 * MINUTE),
     Job("reconcile", "books against the broker after the close", EVENING, None,
         lambda ctx, _: run_reconcile(ctx)),
     Job("prepare", "what the session looked like to the strategies, kept for the scan", EVENING, None,
@@ -124,6 +138,11 @@ JOBS: tuple[Job, ...] = (
     Job("eod-report", "the day as Markdown, HTML and JSON", EVENING, None,
         run_eod_report),
 )  # fmt: skip
+
+
+GUARDS = Job("guards", "protection of what is held without it, between the slots", MORNING, None,
+             lambda ctx, _: run_manage_exits(ctx))  # fmt: skip
+GUARDING = (GUARDS.name, "exits-open", "exits-close")
 
 
 def jobs_of(ctx: Context, session: date) -> tuple[Job, ...]:
@@ -158,7 +177,8 @@ def run_job(ctx: Context, job: Job, session: date, *, again: bool = False) -> Do
         started = ctx.clock.now()
         try:
             document = job.run(ctx, session)
-            status, detail = runs.DONE, " ".join(document.summary)[:300]
+            status = runs.UNFINISHED if job.unfinished(document) else runs.DONE
+            detail = " ".join(document.summary)[:300]
         except IntegrityError:
             raise
         except Exception as error:  # noqa: BLE001 - the job runner is one of the three places that catch everything
@@ -171,10 +191,10 @@ def run_job(ctx: Context, job: Job, session: date, *, again: bool = False) -> Do
     return document
 
 
-def miss(ctx: Context, job: Job, session: date) -> None:
+def miss(ctx: Context, job: Job, session: date, why: str = "") -> None:
     """Record that a job's time passed without it; an entry missed is never made up for."""
     if not runs.is_settled(ctx.ledger, job.name, session):
-        _record(ctx, job, session, ctx.clock.now(), runs.MISSED, f"its grace of {job.grace} was over")
+        _record(ctx, job, session, ctx.clock.now(), runs.MISSED, why or f"its grace of {job.grace} was over")
 
 
 def slots(calendar: Calendar, session: date) -> list[datetime]:
@@ -194,7 +214,40 @@ def tick(ctx: Context) -> list[tuple[str, Document]]:
         done += _tick_session(ctx, now, ctx.calendar.previous(today), late=True)
     if today in ctx.calendar:
         done += _tick_session(ctx, now, today, late=False)
+        if _guards_are_due(ctx):
+            document = run_job(ctx, GUARDS, today, again=True)
+            done += [] if document is None else [(GUARDS.name, document)]
     return done
+
+
+def again_at(ctx: Context) -> datetime | None:
+    """Return when the runner wakes for what is left: in a minute, while an exit is not done or a position naked."""
+    now, today = ctx.clock.now(), ctx.today
+    if today not in ctx.calendar:
+        return None
+    for job in jobs_of(ctx, today):
+        begins = job.slot.instant(ctx.calendar, today)
+        left = begins <= now and now + MINUTE <= begins + job.patience
+        if left and not runs.is_settled(ctx.ledger, job.name, today):
+            return now + MINUTE
+    return now + MINUTE if _is_naked(ctx, now + MINUTE) else None
+
+
+def _guards_are_due(ctx: Context) -> bool:
+    """Say whether a position is without its guard and nobody has seen to it within the last minute."""
+    now = ctx.clock.now()
+    if not _is_naked(ctx, now):
+        return False
+    ran = [r for r in runs.history(ctx.ledger) if r.session == ctx.today and r.status != runs.MISSED]
+    return all(now - r.finished >= MINUTE for r in ran if r.job in GUARDING)
+
+
+def _is_naked(ctx: Context, instant: datetime) -> bool:
+    """Say whether the exchange is open at an instant of today and a position lies there without its guard."""
+    opens, closes = ctx.calendar.opens_at(ctx.today), ctx.calendar.closes_at(ctx.today)
+    if not opens <= instant < closes or ctx.kill_switch.blocks(closing=True) is not None:
+        return False
+    return bool(protect.uncovered(desk.manager(ctx)))
 
 
 def _tick_session(ctx: Context, now: datetime, session: date, *, late: bool) -> list[tuple[str, Document]]:
@@ -206,6 +259,9 @@ def _tick_session(ctx: Context, now: datetime, session: date, *, late: bool) -> 
         expired = job.grace is not None and now > instant + job.grace
         if expired or (late and job.slot != EVENING):
             miss(ctx, job, session)
+            continue
+        if job.until is not None and now >= job.until.instant(ctx.calendar, session):
+            miss(ctx, job, session, f"from {job.until.words} on another job does its work")
             continue
         document = run_job(ctx, job, session)
         if document is not None:

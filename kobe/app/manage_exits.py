@@ -5,16 +5,17 @@ from datetime import timedelta
 
 import numpy as np
 
-from kobe.app import desk, protect
+from kobe.app import protect
 from kobe.app.context import Context
-from kobe.app.ladder import Closing, close
+from kobe.app.ladder import Closing, beyond_ours, close_all, quote_of
 from kobe.app.start_up import order_desk
-from kobe.core.errors import ExitCode
+from kobe.core.errors import ExitCode, IntegrityError, KobeError
 from kobe.core.panel import Panel
 from kobe.core.types import Order, Position, TradePlan
 from kobe.execution import corporate, exits, stops
 from kobe.execution.exits import Due
 from kobe.execution.oms import Oms, describe
+from kobe.execution.reconcile import shares_by_symbol
 from kobe.features.table import FeatureTable
 from kobe.reports.document import Document, Section, Table
 from kobe.strategies import STRATEGIES
@@ -41,50 +42,93 @@ def run_manage_exits(ctx: Context, *, dry_run: bool = False) -> Document:
     today = ctx.today
     if today not in ctx.calendar:
         return _document(ctx, _Run(message=f"{today} is not a session: nothing to do"))
-    with order_desk(ctx) as oms:
+    with order_desk(ctx, closing=True) as oms:
         if not oms.book().positions:
-            return _document(ctx, _Run(message="nothing is open"))
-        past = desk.last_panel(ctx)
+            run = _Run(message="nothing is open")
+            if not dry_run:
+                run.notes, run.warnings = protect.sweep(ctx, oms)
+            return _document(ctx, run)
+        past, missing = protect.bars(ctx)
         due = find_due(ctx, oms, past)
         if dry_run:
             lines = [f"{d.position.symbol} would be closed: {d.reason}" for d in due]
             return _document(ctx, _Run(message="; ".join(lines) or "nothing is due (--dry-run)", due=due))
-        return _document(ctx, _act(ctx, oms, past, due))
+        run = _act(ctx, oms, past, due)
+        run.warnings += [f"signal exits are not known without bars: {missing}"] if missing else []
+        return _document(ctx, run)
 
 
 def _act(ctx: Context, oms: Oms, past: Panel, due: list[Due]) -> _Run:
-    run = _Run(message="", due=due, closings=[close(ctx, oms, past, d) for d in due])
-    busy = {d.position.signal_id for d in due}
-    for position in oms.book().positions:
-        if position.signal_id not in busy:
-            seen = protect.guard(ctx, oms, past, position.signal_id)
-            run.placed += [seen.order] if seen.order is not None else []
-            run.warnings += [f"{seen.note}; {NEXT}"] if seen.note else []
+    run = _Run(message="", due=due, closings=close_all(ctx, oms, past, due))
     stuck = [c for c in run.closings if c.stuck]
-    run.warnings += [f"NOT CLOSED: {c.due.position.symbol} ({c.due.reason}): {c.stuck}; {NEXT}" for c in stuck]
-    run.notes += [note for c in run.closings for note in c.notes] + _frozen_notes(oms)
+    run.warnings += [_next(f"NOT CLOSED: {c.due.position.symbol} ({c.due.reason}): {c.stuck}") for c in stuck]
+    run.warnings += beyond_ours(ctx, oms, run.closings)
+    run.notes += [note for c in run.closings for note in c.notes]
+    _guard_others(ctx, oms, past, run)
+    run.notes += _frozen_notes(oms)
     run.notes += [f"{o.request.symbol}: stop at {o.request.stop_price} for {o.request.quantity}" for o in run.placed]
-    left = len(oms.book().positions)
-    run.message = f"{len(due) - len(stuck)} of {len(due)} due positions closed, {left} open"
+    done, left = protect.sweep(ctx, oms)
+    run.notes += done
+    run.warnings += left
+    run.message = f"{len(due) - len(stuck)} of {len(due)} due positions closed, {len(oms.book().positions)} open"
     return run
+
+
+def _guard_others(ctx: Context, oms: Oms, past: Panel, run: _Run) -> None:
+    """See to the protection of what is not due; no stop is placed that would sell at once while the books differ."""
+    busy, doubtful, plans = {d.position.signal_id for d in run.due}, _differing(ctx, oms), oms.plans()
+    for position in oms.book().positions:
+        plan = plans.get(position.signal_id)
+        if position.signal_id in busy:
+            continue
+        if plan and position.symbol in doubtful and _through_its_stop(ctx, oms, past, position, plan):
+            run.warnings.append(
+                f"{position.symbol}: UNPROTECTED, the market stands beyond its stop and the broker's shares are not "
+                "ours; next: kobe reconcile, after a split: kobe jobs run holdings --again"
+            )
+            continue
+        seen = protect.guard(ctx, oms, past, position.signal_id)
+        run.placed += [seen.order] if seen.order is not None else []
+        run.warnings += [_next(seen.note)] if seen.note else []
+
+
+def _next(line: str) -> str:
+    return line if "next: " in line else f"{line}; {NEXT}"
 
 
 def find_due(ctx: Context, oms: Oms, past: Panel) -> list[Due]:
     """Return the positions whose end has come, with the reason; what a corporate action froze is not among them."""
     now, today = ctx.clock.now(), ctx.today
     closing = now >= ctx.calendar.closes_at(today) - CLOSING_WINDOW
-    plans, found, asleep = oms.plans(), [], {f.symbol for f in frozen_holdings(oms)}
+    plans, found = oms.plans(), list[Due]()
+    kept, doubtful = {f.symbol for f in frozen_holdings(oms)}, _differing(ctx, oms)
     for position in oms.book().positions:
         plan = plans.get(position.signal_id)
-        if plan is None or position.symbol in asleep:
+        if plan is None or position.symbol in kept:
             continue
         signal = exit_signal(ctx, past, plan)
         reason = exits.due_reason(plan, today, closing_slot=closing, exit_signal=signal)
-        if reason is None and _through_its_stop(ctx, oms, past, position, plan):
+        trusted = position.symbol not in doubtful
+        if reason is None and trusted and _through_its_stop(ctx, oms, past, position, plan):
             reason = "stop"
         if reason is not None:
             found.append(Due(position=position, plan=plan, reason=reason))
     return found
+
+
+def _differing(ctx: Context, oms: Oms) -> set[str]:
+    """Return the symbols of which the broker holds another number of shares: a price of theirs may mean another share.
+
+    Where the broker does not say, these are all.
+    """
+    ours = shares_by_symbol(oms.book().positions)
+    try:
+        theirs = ctx.broker.account().positions
+    except IntegrityError:
+        raise
+    except KobeError:
+        return set(ours)
+    return {s for s, n in ours.items() if theirs.get(s, 0) != n}
 
 
 def _through_its_stop(ctx: Context, oms: Oms, past: Panel, position: Position, plan: TradePlan) -> bool:
@@ -92,7 +136,7 @@ def _through_its_stop(ctx: Context, oms: Oms, past: Panel, position: Position, p
     stop = protect.levels(ctx, oms, past, position, plan).stop
     if protect.covered(oms, position, stop):
         return False
-    quote = ctx.quotes.quotes([position.symbol]).get(position.symbol)
+    quote = quote_of(ctx, position.symbol)
     return quote is not None and quote.bid > 0 and stops.is_through(position.side, stop, quote.bid, quote.ask)
 
 

@@ -1,22 +1,23 @@
 """The order that guards an open position: placed after the fill, kept at what is held, put back when it is gone."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 
 import numpy as np
 
-from kobe.app import order_facts
+from kobe.app import desk, order_facts
 from kobe.app.context import Context
-from kobe.core.errors import ExternalError
+from kobe.core.errors import ExternalError, IntegrityError, KobeError
 from kobe.core.panel import Panel
 from kobe.core.ports import Quote
 from kobe.core.types import ClearedOrder, Effect, Order, OrderRequest, OrderType, Position, TradePlan
 from kobe.core.units import BPS
 from kobe.execution import corporate, exits, stops
 from kobe.execution.corporate import Split
-from kobe.execution.oms import Oms
+from kobe.execution.oms import SEARCH_S, Oms
 from kobe.execution.stops import Close, Entry, Levels, StopRule
 from kobe.risk import review
 
@@ -39,6 +40,9 @@ def guard(ctx: Context, oms: Oms, past: Panel, signal_id: str) -> Guard:
 
     Nothing is placed while a closing order may still act: both could sell. A stop is only ever moved towards the
     market; where moving it fails, the one before stays.
+
+    Returns:
+        The order that was placed, if any, and what a person should know. Only damaged records are raised.
     """
     position = position_of(oms, signal_id)
     plan = oms.plans().get(signal_id)
@@ -46,22 +50,96 @@ def guard(ctx: Context, oms: Oms, past: Panel, signal_id: str) -> Guard:
         return Guard()
     if plan is None:
         return Guard(note=f"{position.symbol}: no plan on record, so no protective order")
-    orders = oms.orders().values()
-    if exits.pending_close(orders, signal_id) is not None:
-        return Guard(note=f"{position.symbol}: not protected while a closing order may still act")
     try:
+        if _may_close(ctx, oms, signal_id):
+            return Guard(note=f"{position.symbol}: not protected while a closing order may still act")
         found = _known_guard(ctx, oms, past, signal_id)
         wanted = levels(ctx, oms, past, position, plan)
         if found is None:
             return _place(ctx, oms, past, position, plan, wanted)
         return _keep(ctx, oms, past, found, wanted)
-    except ExternalError as error:
-        return Guard(note=f"{position.symbol}: protection not known: {error.what}")
+    except IntegrityError:
+        raise
+    except KobeError as error:
+        return Guard(note=f"{position.symbol}: protection not known: {error.message}")
+
+
+def _may_close(ctx: Context, oms: Oms, signal_id: str) -> bool:
+    """Say whether a closing order may still act.
+
+    Once its session is over, one that the broker does not know after it was looked for as long as any lost order
+    never arrived: orders of a day do not outlive it.
+    """
+    known = exits.pending_close(oms.orders().values(), signal_id)
+    if known is None or not exits.was_never_told(known):
+        return known is not None
+    session, name = known.request.session, known.request.client_order_id
+    if ctx.clock.now() < ctx.calendar.closes_at(session):
+        return True
+    for pause in SEARCH_S:
+        ctx.wait(pause)
+        if ctx.broker.lookup(name) is not None:
+            break
+    with suppress(ExternalError):  # about another order
+        oms.refresh(ctx.calendar.next(session))
+    return exits.pending_close(oms.orders().values(), signal_id) is not None
+
+
+def bars(ctx: Context) -> tuple[Panel, str]:
+    """Return the complete bars; none at all, and why, where they cannot be read: closing and guarding need none."""
+    try:
+        return desk.last_panel(ctx), ""
+    except IntegrityError:
+        raise
+    except KobeError as error:
+        o, h, lo, c, volume, factor = (np.zeros(0) for _ in range(6))
+        begin, session = np.zeros(1, np.int64), np.zeros(0, np.int32)
+        empty = Panel((), begin, session, o, h, lo, c, volume, factor, calendar=ctx.calendar)
+        return empty, error.message
 
 
 def position_of(oms: Oms, signal_id: str) -> Position | None:
     """Return the open position of a signal."""
     return next((p for p in oms.book().positions if p.signal_id == signal_id), None)
+
+
+def uncovered(oms: Oms) -> list[Position]:
+    """Return the positions for which no order at the broker is known to guard every share."""
+    orders, plans = oms.orders().values(), oms.plans()
+    guarded = {
+        (o.request.signal_id, o.remaining)
+        for p in oms.book().positions
+        for o in exits.guards(orders, p.signal_id)
+        if exits.is_at_broker(o)
+    }
+    return [
+        p for p in oms.book().positions if p.signal_id in plans and (p.signal_id, p.quantity) not in guarded
+    ]  # fmt: skip
+
+
+def sweep(ctx: Context, oms: Oms) -> tuple[list[str], list[str]]:
+    """Cancel what guards a signal that holds nothing: it would sell what is not there.
+
+    Returns:
+        What was done, and what a person must look at.
+    """
+    done, left = list[str](), list[str]()
+    for known in exits.guards_of_nothing(oms.orders().values(), oms.book().positions):
+        name = known.request.client_order_id
+        try:
+            ended = oms.cancel(name)
+        except IntegrityError:
+            raise
+        except KobeError as error:
+            left.append(f"{name} guards nothing and could not be cancelled: {error.message}")
+            continue
+        if ended.status.is_final:
+            done.append(f"{name} guarded nothing: {ended.status.word}, {ended.filled} filled")
+        elif not exits.was_never_told(ended):
+            left.append(f"{name} guards nothing and is {ended.status.word} after its cancel; it may sell short")
+        elif known.request.session >= ctx.today:
+            left.append(f"{name} guards nothing, and nobody knows yet whether it arrived")
+    return done, left
 
 
 def covered(oms: Oms, position: Position, stop: Decimal) -> bool:
@@ -109,8 +187,10 @@ def _amend(ctx: Context, oms: Oms, past: Panel, found: Order, wish: OrderRequest
         return Guard(note=f"{stays}; a gate refused the new one")
     try:
         made = oms.amend(found.request.client_order_id, cleared)
-    except ExternalError as error:
-        return Guard(note=f"{stays} or was replaced, nobody knows yet: {error.what}")
+    except IntegrityError:
+        raise
+    except KobeError as error:
+        return Guard(note=f"{stays} or was replaced, nobody knows yet: {error.message}")
     if made.status.is_final and not made.filled:
         return Guard(note=f"{stays}; the new one at {wish.stop_price} is {made.status.word}: {made.detail}")
     return Guard(order=made)
@@ -207,7 +287,10 @@ def _entry(
     """
     signal_day = raw_closes(past, plan.symbol, plan.signal_date, changes)[:1]
     on_record = signal_day and signal_day[0].session == plan.signal_date
-    factor = signal_day[0].price / plan.reference_close if on_record else 1.0
+    if on_record:
+        factor = signal_day[0].price / plan.reference_close
+    else:  # the store then knew of no split that had not been yet
+        factor = 1 / float(corporate.ratio_after(changes, plan.symbol, ctx.calendar.closes_at(plan.signal_date)))
     price = entry_price(oms, position, changes)
     return Entry(
         side=position.side, price=price,
@@ -241,11 +324,11 @@ def _costs(ctx: Context, past: Panel, symbol: str, price: float) -> float:
 
 
 def in_old_shares(oms: Oms, found: Order, position: Position) -> bool:
-    """Say whether a resting order was written before a split that its position went through."""
-    placed = _intended(oms, found)
-    return any(
-        s.symbol == position.symbol and s.at > position.opened and s.recorded > placed for s in splits_on_record(oms)
-    )
+    """Say whether a resting order was written before a split that its position went through, or before one's void."""
+    placed, events = _intended(oms, found), oms.ledger.events(corporate.STREAM)
+    told = [s for s in corporate.splits(events) if s.recorded > placed]
+    told += [s for s, voided in corporate.voids(events) if voided > placed > s.recorded]
+    return any(s.symbol == position.symbol and s.at > position.opened for s in told)
 
 
 def _intended(oms: Oms, found: Order) -> datetime:

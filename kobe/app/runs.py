@@ -8,6 +8,8 @@ from kobe.core.types import JobRecord
 
 STREAM = "jobs"
 DONE, FAILED, MISSED = "done", "failed", "missed"
+UNFINISHED = "unfinished"
+"""It ran, and something it must do is left: it is run again."""
 
 
 def write(ledger: Ledger, record: JobRecord) -> None:

@@ -11,7 +11,7 @@ from kobe.core.clock import from_ns
 from kobe.core.ports import CorporateChange, Event
 
 STREAM = "corporate"
-SPLIT = "split"
+SPLIT, VOID = "split", "void"
 OLDEST_PRICE = 10  # sessions before a split in which a close is looked for
 LARGEST_DENOMINATOR = 10_000  # 0.333333 is meant to be a third
 
@@ -47,9 +47,48 @@ class Frozen:
     detail: str
 
 
-def key_of(change: CorporateChange, session: date) -> str:
-    """Return the identity of a change: told again, it is the same."""
-    return f"{change.symbol}:{change.kind}:{session.isoformat()}"
+def identity(symbol: str, kind: str, session: str, ratio: str | None) -> tuple[str, ...]:
+    """Return what makes a change the same when it is told again; splits of one session differ by their ratio."""
+    return (symbol, kind, session, *((ratio or "",) if kind == SPLIT else ()))
+
+
+def identity_of(change: CorporateChange, session: date) -> tuple[str, ...]:
+    """Return the identity of a change that the broker told."""
+    ratio = None if change.ratio is None else str(exact_ratio(change.ratio))
+    return identity(change.symbol, change.kind, session.isoformat(), ratio)
+
+
+def key_of(change: CorporateChange, session: date, voids: int = 0) -> str:
+    """Return the ledger's key of a change; after a void the same one may be written again."""
+    return ":".join(identity_of(change, session)) + (f"#{voids}" if voids else "")
+
+
+def in_force(events: Iterable[Event]) -> list[Event]:
+    """Return the changes on record, oldest first, without the splits that an operator has declared void."""
+    found = list[Event]()
+    for e in events:
+        if e.payload["kind"] == VOID:
+            found = [f for f in found if not _voids(e, f)]
+        else:
+            found.append(e)
+    return found
+
+
+def voids(events: Iterable[Event]) -> list[tuple[Split, datetime]]:
+    """Return every split that was declared void, with the instant of that word."""
+    found, gone = list[Event](), list[tuple[Split, datetime]]()
+    for e in events:
+        if e.payload["kind"] == VOID:
+            gone += [(_split(f), from_ns(e.at_ns)) for f in found if _voids(e, f)]
+            found = [f for f in found if not _voids(e, f)]
+        else:
+            found.append(e)
+    return gone
+
+
+def _voids(void: Event, told: Event) -> bool:
+    same = void.entity == told.entity and void.payload["session"] == told.payload["session"]
+    return same and bool(told.payload["kind"] == SPLIT)
 
 
 def change_json(change: CorporateChange, session: date, at: datetime, cash_price: Decimal) -> dict[str, Any]:
@@ -83,16 +122,16 @@ def exact_ratio(told: Decimal) -> Fraction:
 
 def splits(events: Iterable[Event]) -> tuple[Split, ...]:
     """Return the splits on record, oldest first."""
-    found = [
-        Split(
-            symbol=e.entity, session=date.fromisoformat(e.payload["session"]),
-            at=datetime.fromisoformat(e.payload["at"]), ratio=Fraction(e.payload["ratio"]),
-            cash_price=Decimal(e.payload["cash_price"]), recorded=from_ns(e.at_ns),
-        )
-        for e in events
-        if e.payload["kind"] == SPLIT
-    ]  # fmt: skip
+    found = [_split(e) for e in in_force(events) if e.payload["kind"] == SPLIT]
     return tuple(sorted(found, key=lambda s: (s.at, s.symbol)))
+
+
+def _split(e: Event) -> Split:
+    return Split(
+        symbol=e.entity, session=date.fromisoformat(e.payload["session"]),
+        at=datetime.fromisoformat(e.payload["at"]), ratio=Fraction(e.payload["ratio"]),
+        cash_price=Decimal(e.payload["cash_price"]), recorded=from_ns(e.at_ns),
+    )  # fmt: skip
 
 
 def frozen(events: Iterable[Event]) -> tuple[Frozen, ...]:
@@ -103,7 +142,7 @@ def frozen(events: Iterable[Event]) -> tuple[Frozen, ...]:
             detail=e.payload["detail"] or (e.payload["symbol_after"] or ""),
         )
         for e in events
-        if e.payload["kind"] != SPLIT
+        if e.payload["kind"] not in (SPLIT, VOID)
     )  # fmt: skip
 
 

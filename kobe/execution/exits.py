@@ -27,12 +27,13 @@ class Due:
 def due_reason(plan: TradePlan, today: date, *, closing_slot: bool, exit_signal: bool) -> str | None:
     """Return why a position ends in this slot, or None.
 
-    A signal exit known at yesterday's close goes at the open; the time exit at five minutes before the close of
-    its session. An overdue time exit (a missed run) goes in whatever slot comes first.
+    A signal exit known at yesterday's close goes at the open, and at the close where it could not be sent before;
+    the time exit at five minutes before the close of its session. An overdue time exit (a missed run) goes in
+    whatever slot comes first.
     """
     if today > plan.exit_session or (closing_slot and today >= plan.exit_session):
         return "time"
-    return "signal" if exit_signal and not closing_slot else None
+    return "signal" if exit_signal else None
 
 
 def protection(position: Position, plan: TradePlan, levels: Levels, session: date, attempt: int) -> OrderRequest:
@@ -82,6 +83,15 @@ def guards(orders: Iterable[Order], signal_id: str) -> list[Order]:
     return [o for o in orders if _is_kind(o, signal_id, PROTECT) and not o.status.is_final]
 
 
+def guards_of_nothing(orders: Iterable[Order], positions: Iterable[Position]) -> list[Order]:
+    """Return every protective order that may still act for a signal which holds nothing: it would sell short."""
+    held = {p.signal_id for p in positions}
+    return [
+        o for o in orders
+        if not o.status.is_final and o.request.signal_id not in held and _is_kind(o, o.request.signal_id, PROTECT)
+    ]  # fmt: skip
+
+
 def pending_close(orders: Iterable[Order], signal_id: str) -> Order | None:
     """Return a closing order whose end is not known yet."""
     return next((o for o in orders if _is_kind(o, signal_id, CLOSE) and not o.status.is_final), None)
@@ -90,6 +100,11 @@ def pending_close(orders: Iterable[Order], signal_id: str) -> Order | None:
 def is_abandoned(order: Order) -> bool:
     """Whether an order never reached the broker."""
     return order.status is OrderStatus.ABANDONED
+
+
+def was_never_told(order: Order) -> bool:
+    """Whether the broker has never said anything about an order: it may not have arrived."""
+    return order.status in (OrderStatus.INTENT, OrderStatus.SENT, OrderStatus.UNKNOWN) and not order.filled
 
 
 def is_at_broker(order: Order) -> bool:

@@ -11,13 +11,15 @@ from kit import holding
 from kit.wayward import Killed, wayward
 
 from kobe.app import desk, protect, wiring
+from kobe.app.flatten import FlattenRequest, run_flatten
 from kobe.app.manage_exits import exit_signal, run_manage_exits
 from kobe.app.start_up import order_desk
-from kobe.core.errors import ExitCode
-from kobe.core.ports import Execution
+from kobe.core.errors import ConfigError, ExitCode, ExternalError, IntegrityError, MissingDataError
+from kobe.core.ports import CorporateChange, Execution
 from kobe.core.types import OrderStatus, Side, TradePlan
-from kobe.execution import exits
+from kobe.execution import corporate, exits
 from kobe.execution.brokers.sim_rules import Outcome
+from kobe.execution.plans import PLANS, plan_json
 
 D = Decimal
 DAY, NEXT, HALF = holding.DAY, date(2024, 11, 13), date(2024, 11, 29)
@@ -152,18 +154,174 @@ def test_after_a_failed_ladder_the_stop_is_put_back_and_the_failure_is_said_and_
     assert ctx.broker.faults == []
 
 
-def test_a_rung_nobody_heard_of_is_the_last_one_and_nothing_else_may_sell_meanwhile(open_home):
+def test_a_rung_that_never_arrived_is_sent_again_by_its_name_while_there_is_time(open_home):
     ctx, symbol, signal = entered(open_home)
     ctx.broker.plan("submit", "silent")
     document = closing(ctx)
+    assert document.exit_code is ExitCode.OK, document.summary
+    assert [o.request.client_order_id[-2:] for o in closes_of(ctx, signal)] == ["-1"], "never a second name"
+    assert ctx.clock.now() < at_time(DAY, 15, 58)
+    assert [o["client_order_id"][-2:] for o in document.data["orders"]] == ["-1"]
+    assert held(ctx, symbol) == 0
+    assert ctx.broker.faults == []
+
+
+def at_time(day, hour, minute):
+    return holding.clock(day, hour, minute).now()
+
+
+def never_heard(folder):
+    """A position whose closing order was sent in vain until it was too late."""
+    ctx, symbol, signal = entered(folder)
+    ctx.broker.plan("submit", *["silent"] * 50)
+    document = closing(ctx)
     assert document.exit_code is ExitCode.PARTIAL
-    assert len(closes_of(ctx, signal)) == 1
+    assert [o.request.client_order_id[-2:] for o in closes_of(ctx, signal)] == ["-1"]
     assert guards_of(ctx, signal) == [], "a stop beside a sale that may still arrive could sell twice"
     assert any("may still act" in note for note in document.data["notes"])
-    again = closing(ctx, minute=57)
-    assert again.exit_code is ExitCode.OK
-    assert [o.request.client_order_id[-2:] for o in closes_of(ctx, signal)] == ["-1"], "the same name is sent again"
+    ctx.broker._plans.clear()
+    return ctx, symbol, signal
+
+
+def test_after_the_close_an_order_the_broker_does_not_know_is_given_up_and_the_guard_stands_for_the_night(open_home):
+    ctx, symbol, signal = never_heard(open_home)
+    document = closing(ctx, hour=16, minute=20)
+    assert document.exit_code is ExitCode.PARTIAL
+    assert closes_of(ctx, signal)[0].status is OrderStatus.ABANDONED
+    assert guards_of(ctx, signal)[0].status is OrderStatus.ACCEPTED
+    assert closing(ctx, NEXT, 9, 35).exit_code is ExitCode.OK
     assert held(ctx, symbol) == 0
+    assert ctx.broker.faults == []
+
+
+def test_after_the_close_an_order_the_broker_knows_is_not_given_up(open_home):
+    ctx, symbol, signal = entered(open_home)
+    ctx.broker.plan("submit", "lost")
+    ctx.broker.plan("lookup", *["pass", "silent", *["silent"] * 300])
+    closing(ctx)
+    ctx.broker._plans.clear()
+    assert closing(ctx, hour=16, minute=20).exit_code is ExitCode.OK
+    assert closes_of(ctx, signal)[0].status is OrderStatus.FILLED
+    assert guards_of(ctx, signal) == []
+    assert held(ctx, symbol) == 0
+
+
+def failing(error, times=1, after=0):
+    """A stand-in for a question to the broker that fails some times, after so many good answers."""
+
+    def wrap(real):
+        left = [after, times]
+
+        def asked(*arguments):
+            if left[0]:
+                left[0] -= 1
+                return real(*arguments)
+            if left[1]:
+                left[1] -= 1
+                raise error
+            return real(*arguments)
+
+        return asked
+
+    return wrap
+
+
+def after_the_cancel(ctx, error, times):
+    """Let the account fail once a guard was cancelled."""
+    real, left = ctx.broker.inner.account, [times]
+
+    def account():
+        if left[0] and ctx.broker.asked("cancel"):
+            left[0] -= 1
+            raise error
+        return real()
+
+    ctx.broker.account = account
+
+
+def test_a_refusal_of_the_keys_between_guard_and_sale_puts_the_guard_back_and_says_what_to_run(open_home):
+    ctx, symbol, signal = entered(open_home)
+    after_the_cancel(ctx, ConfigError("the keys are refused", next_command="kobe broker probe"), 1)
+    document = closing(ctx)
+    assert document.exit_code is ExitCode.PARTIAL
+    assert f"NOT CLOSED: {symbol}" in document.summary[1]
+    assert "the keys are refused; next: kobe broker probe" in document.summary[1]
+    assert guards_of(ctx, signal)[0].status is OrderStatus.ACCEPTED
+    assert held(ctx, symbol) == 5
+
+
+def two(folder):
+    """Two positions that are both due at the close."""
+    ctx, symbol, signal = entered(folder)
+    other = next(n for n in holding.affordable(ctx, DAY) if n != symbol)
+    holding.move(ctx, DAY, 10, 0)
+    second = holding.enter(ctx, other, hold=1)
+    run_manage_exits(ctx)
+    ctx.broker.log.clear()
+    return ctx, (symbol, signal), (other, second)
+
+
+def test_a_fault_about_one_position_does_not_keep_the_others_open(open_home):
+    ctx, first, second = two(open_home)
+    after_the_cancel(ctx, ConfigError("the keys are refused"), 1)
+    document = closing(ctx)
+    assert document.data["stuck"] == [first[0]]
+    assert (held(ctx, first[0]), held(ctx, second[0])) == (5, 0)
+
+
+def test_damaged_records_stop_everything_but_the_guard_is_put_back_first(open_home):
+    ctx, _, signal = entered(open_home)
+    after_the_cancel(ctx, IntegrityError("the ledger is damaged"), 1)
+    with pytest.raises(IntegrityError):
+        closing(ctx)
+    assert guards_of(ctx, signal)[0].status is OrderStatus.ACCEPTED
+
+
+def test_one_position_that_hangs_leaves_the_others_their_time(open_home):
+    ctx, first, second = two(open_home)
+    real = ctx.broker.submit
+
+    def submit(request):
+        if request.symbol == first[0] and "-close-" in request.client_order_id:
+            raise ExternalError("the broker did not answer")
+        return real(request)
+
+    ctx.broker.submit = submit
+    document = closing(ctx)
+    assert document.data["stuck"] == [first[0]]
+    assert held(ctx, second[0]) == 0
+
+
+@pytest.mark.parametrize("error", [ExternalError("no answer"), ConfigError("the plan does not allow the feed")])
+def test_a_quote_that_cannot_be_had_sends_the_market_order(open_home, error):
+    ctx, symbol, signal = entered(open_home)
+    ctx.broker.quotes = failing(error, 50)(ctx.broker.quotes)
+    assert closing(ctx).exit_code is ExitCode.OK
+    assert [o.request.order_type.value for o in closes_of(ctx, signal)] == ["market"]
+    assert held(ctx, symbol) == 0
+
+
+def test_a_quote_that_cannot_be_had_about_a_naked_position_does_not_stop_the_one_that_is_due(open_home):
+    ctx, due, other = two(open_home)
+    plan = replace(desk.manager(ctx).plans()[other[1]], exit_session=date(2024, 11, 20))
+    ctx.ledger.append(PLANS, other[1], "plan", plan_json(plan), key="longer")
+    ctx.broker.inner.cancel(guards_of(ctx, other[1])[0].request.client_order_id)
+    ctx.broker.quotes = failing(ExternalError("no answer"), 50)(ctx.broker.quotes)
+    document = closing(ctx)
+    assert document.data["due"] == [{"symbol": due[0], "reason": "time"}]
+    assert held(ctx, due[0]) == 0
+
+
+def test_without_bars_a_time_exit_goes_and_it_is_said_that_signal_exits_are_not_known(open_home):
+    ctx, symbol, _ = entered(open_home)
+
+    def nothing():
+        raise MissingDataError("the bar store is empty")
+
+    document = closing(replace(ctx, panel=nothing))
+    assert held(ctx, symbol) == 0
+    assert document.exit_code is ExitCode.PARTIAL
+    assert "signal exits are not known without bars" in document.summary[1]
 
 
 def test_a_rung_whose_answer_was_lost_is_found_by_its_name(open_home):
@@ -176,7 +334,7 @@ def test_a_rung_whose_answer_was_lost_is_found_by_its_name(open_home):
 
 def test_a_rung_that_is_not_final_at_the_deadline_stops_the_ladder_until_its_end_is_known(open_home):
     ctx, symbol, signal = entered(open_home)
-    ctx.broker.plan("submit", "hidden 60")
+    ctx.broker.plan("submit", "hidden 5000")
     document = closing(ctx)
     assert document.exit_code is ExitCode.PARTIAL
     assert "may still act" in document.data["why"][0]
@@ -234,11 +392,13 @@ def plan_of(symbol):
     )  # fmt: skip
 
 
-def test_a_signal_exit_of_yesterday_s_close_goes_at_the_open_and_not_at_the_close(open_home):
+@pytest.mark.parametrize(("hour", "minute"), [(9, 35), (15, 55)])
+def test_a_signal_exit_of_yesterday_s_close_goes_at_the_open_and_where_it_was_missed_at_the_close(
+    open_home, hour, minute
+):
     ctx, symbol, _ = entered(open_home, hold=5, choose=leaving)
     assert closing(ctx).data["due"] == []
-    assert closing(ctx, NEXT, 15, 55).data["due"] == []
-    document = closing(ctx, NEXT, 9, 35)
+    document = closing(ctx, NEXT, hour, minute)
     assert document.data["due"] == [{"symbol": symbol, "reason": "signal"}]
     assert held(ctx, symbol) == 0
 
@@ -433,3 +593,60 @@ def test_a_market_beyond_a_stop_that_rests_nowhere_is_sold_at_once(open_home):
     document = run_manage_exits(ctx)
     assert document.data["due"] == [{"symbol": symbol, "reason": "stop"}]
     assert held(ctx, symbol) == 0
+
+
+def with_shares(ctx, symbol, count):
+    """Let the broker say that it holds so many shares more of a symbol."""
+    real = ctx.broker.inner.account
+
+    def account():
+        seen = real()
+        return replace(seen, positions={**seen.positions, symbol: seen.positions.get(symbol, 0) + count})
+
+    ctx.broker.account = account
+
+
+def test_a_price_beyond_the_stop_means_nothing_while_the_broker_holds_other_shares_than_ours(open_home):
+    ctx, symbol, signal = entered(open_home, hold=5, choose=falling, stop_atr=0.1)
+    ctx.broker.inner.cancel(guards_of(ctx, signal)[0].request.client_order_id)
+    with_shares(ctx, symbol, 5)
+    holding.move(ctx, DAY, 12, 0)
+    document = run_manage_exits(ctx)
+    assert document.data["due"] == []
+    assert ctx.broker.asked("submit") == [], "a stop there would sell at once"
+    assert document.exit_code is ExitCode.PARTIAL
+    assert "kobe jobs run holdings --again" in document.summary[1]
+
+
+def test_shares_the_broker_holds_beyond_ours_after_a_close_are_told(open_home):
+    ctx, symbol, _ = entered(open_home)
+    with_shares(ctx, symbol, 5)
+    document = closing(ctx)
+    assert document.exit_code is ExitCode.PARTIAL
+    assert f"{symbol}: sim holds 5 shares, our books 0; next: kobe reconcile" in document.summary[1]
+
+
+def test_a_guard_whose_position_is_gone_is_taken_away_even_when_nothing_is_open(open_home):
+    ctx, symbol, signal = entered(open_home)
+    name = guards_of(ctx, signal)[0].request.client_order_id
+    gone = CorporateChange(symbol=symbol, kind="split", effective=NEXT, ratio=D("0.1"))
+    payload = corporate.change_json(gone, NEXT, ctx.calendar.opens_at(NEXT), D(0))
+    ctx.ledger.append(corporate.STREAM, symbol, "split", payload, key="test")
+    holding.move(ctx, NEXT, 12, 0)
+    document = run_manage_exits(ctx)
+    assert document.summary[0] == "nothing is open"
+    assert document.data["notes"] == [f"{name} guarded nothing: canceled, 0 filled"]
+    assert ctx.broker.inner.lookup(name).status is OrderStatus.CANCELED
+
+
+def test_a_guard_that_may_have_been_sent_in_the_place_of_another_is_brought_to_its_end_before_the_sale(base, tmp_path):
+    ctx, _, before, _ = rising(base, tmp_path, "[exits]\ntrail_atr = 1.0\n")
+    ctx.broker.plan("replace", "silent")
+    run_manage_exits(ctx)
+    ctx.broker.inner.cancel(before.client_order_id)
+    holding.move(ctx, NEXT, 12, 0)
+    run_flatten(ctx, FlattenRequest(reason="test"))
+    told = [o for o in desk.manager(ctx).orders().values() if o.request.client_order_id.endswith("-stop-2")]
+    assert told[0].status.is_final, "it could have arrived beside the sale"
+    assert desk.manager(ctx).book().positions == ()
+    assert ctx.broker.faults == []

@@ -1,5 +1,6 @@
 """The same exits over real HTTP against a made-up Alpaca: cancels that take their time, answers that get lost."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -96,13 +97,28 @@ def test_a_closing_order_whose_answer_is_bad_is_found_by_name_and_sold_once(trad
 
 def test_a_closing_order_that_never_arrived_is_sent_again_by_its_name(traded):
     ctx, server, price = traded
-    stand(ctx, server, LAST, 15, 50, price)
-    server.fault("POST", "/v2/orders", "lost_before", contains="-close-")
-    assert run_manage_exits(ctx).exit_code is ExitCode.PARTIAL
-    assert live_sells(server) == [], "no stop rests beside a sale that may still arrive"
     stand(ctx, server, LAST, 15, 55, price)
+    server.fault("POST", "/v2/orders", "lost_before", contains="-close-")
+
+    def wait(seconds):
+        ctx.wait(seconds)
+        server.set_clock(ctx.clock.now())
+        server.set_quote(SYMBOL, price, price + D("0.02"), last=price)
+
+    assert run_manage_exits(replace(ctx, wait=wait)).exit_code is ExitCode.OK
+    posts = [r for r in server.requests() if r["method"] == "POST" and "-close-" in r["body"]]
+    assert ["-close-1" in r["body"] for r in posts] == [True, True]
+    assert (sold(server), server.positions(), live_sells(server)) == (5, [], [])
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_keys_that_are_refused_for_the_closing_order_do_not_end_the_ladder(traded, times):
+    ctx, server, price = traded
+    stand(ctx, server, LAST, 15, 55, price)
+    server.fault("POST", "/v2/orders", "401", contains="-close-", times=times)
+    server.fault("GET", "/v2/stocks/snapshots", "504", times=-1)
     assert run_manage_exits(ctx).exit_code is ExitCode.OK
-    assert (sold(server), server.positions()) == (5, [])
+    assert (sold(server), server.positions(), live_sells(server)) == (5, [], [])
 
 
 @pytest.mark.parametrize("fault", ["lost_after", "504"])

@@ -11,7 +11,7 @@ from kit.wayward import Killed, wayward
 from kobe.app import desk, wiring
 from kobe.app.flatten import FlattenRequest, run_flatten
 from kobe.app.manage_exits import run_manage_exits
-from kobe.core.errors import ExitCode, RefusedError, UsageError
+from kobe.core.errors import ExitCode, MissingDataError, RefusedError, UsageError
 from kobe.core.types import Effect, Mode, OrderRequest, OrderType, Side
 
 DAY = holding.DAY
@@ -184,3 +184,41 @@ def test_killed_at_any_call_of_the_broker_and_run_again_nothing_is_sold_twice(ba
     assert document.exit_code is ExitCode.OK, document.summary
     assert again.broker.account().positions == {}
     assert ctx.broker.faults == again.broker.faults == []
+
+
+def test_a_halt_of_an_operator_is_not_loosened(ctx):
+    desk.set_mode(ctx, "operator", Mode.HALT, "nothing may move")
+    with pytest.raises(RefusedError, match="kobe mode set CLOSE_ONLY --reason WHY"):
+        run_flatten(ctx, FlattenRequest(reason="test"))
+    assert desk.current_mode(ctx).mode is Mode.HALT
+    assert ctx.broker.log == []
+
+
+def test_a_symbol_nobody_holds_changes_no_mode(ctx):
+    document = run_flatten(ctx, FlattenRequest(symbol="NONE"))
+    assert document.exit_code is ExitCode.OK
+    assert desk.current_mode(ctx).mode is Mode.NORMAL
+    assert "no position to close; openings stay as they are" in document.summary[0]
+
+
+def test_it_needs_no_bars(ctx):
+    def nothing():
+        raise MissingDataError("the bar store is empty")
+
+    document = run_flatten(replace(ctx, panel=nothing), FlattenRequest(reason="test"))
+    assert document.exit_code is ExitCode.OK, document.summary
+    assert ctx.broker.account().positions == {}
+
+
+def test_shares_the_broker_holds_beyond_ours_are_told_after_the_sale(ctx):
+    mine, _ = symbols(ctx)
+    real = ctx.broker.inner.account
+
+    def account():
+        seen = real()
+        return replace(seen, positions={**seen.positions, mine: seen.positions.get(mine, 0) + 5})
+
+    ctx.broker.account = account
+    document = run_flatten(ctx, FlattenRequest(symbol=mine, reason="test"))
+    assert document.exit_code is ExitCode.PARTIAL
+    assert any("kobe jobs run holdings --again" in line for line in document.data["warnings"])

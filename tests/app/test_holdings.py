@@ -11,11 +11,11 @@ import pytest
 from kit import holding
 from kit.wayward import wayward
 
-from kobe.app import breakers, desk, protect, wiring
+from kobe.app import breakers, desk, jobs, protect, wiring
 from kobe.app.flatten import FlattenRequest, run_flatten
-from kobe.app.holdings import run_holdings
+from kobe.app.holdings import run_holdings, void_split
 from kobe.app.manage_exits import run_manage_exits
-from kobe.core.errors import ExitCode
+from kobe.core.errors import ExitCode, UsageError
 from kobe.core.ports import CorporateChange
 from kobe.core.types import Mode
 from kobe.data.providers.synthetic import SyntheticSpec
@@ -195,3 +195,121 @@ def test_without_holdings_nobody_is_asked(base, tmp_path):
     document = run_holdings(ctx, holding.DAY)
     assert document.summary[0] == "nothing is held"
     assert document.exit_code is ExitCode.OK
+
+
+@pytest.fixture
+def held(base, tmp_path):
+    """A protected position of seven shares at eight the next morning: context, symbol, signal, session."""
+    folder = shutil.copytree(base, tmp_path / "home")
+    ctx = wiring.build(folder, clock=holding.clock(holding.DAY, 10, 0))
+    symbol = holding.affordable(ctx, holding.DAY)[0]
+    holding.move(ctx, holding.DAY, 10, 0)
+    signal = holding.enter(ctx, symbol, 7, hold=9)
+    run_manage_exits(ctx)
+    day = ctx.calendar.next(holding.DAY)
+    holding.move(ctx, day, 8, 0)
+    return ctx, symbol, signal, day
+
+
+class Counting(Told):
+    """A broker that also says how many shares it holds."""
+
+    shares = None
+
+    def account(self):
+        seen = self.inner.account()
+        return seen if self.shares is None else replace(seen, positions=self.shares)
+
+
+def telling(ctx, shares, *changes):
+    broker = Counting(ctx.broker, *changes)
+    broker.shares = shares
+    return replace(ctx, broker=broker)
+
+
+def split_of(symbol, day, ratio):
+    return CorporateChange(symbol=symbol, kind="split", effective=day, ratio=D(ratio))
+
+
+def count(ctx, signal):
+    position = protect.position_of(desk.manager(ctx), signal)
+    return 0 if position is None else position.quantity
+
+
+def test_a_split_the_broker_has_not_carried_out_yet_is_waited_for(held):
+    ctx, symbol, signal, day = held
+    ctx = telling(ctx, {symbol: 7}, split_of(symbol, day, 2))
+    job = jobs.job_named("holdings")
+    document = jobs.run_job(ctx, job, day)
+    assert document.exit_code is ExitCode.PARTIAL
+    assert "kobe jobs run holdings --again" in document.summary[1]
+    assert (count(ctx, signal), guard_of(ctx, signal).request.quantity) == (7, 7)
+    ctx.broker.shares = {symbol: 14}
+    document = jobs.run_job(ctx, job, day)
+    assert document is not None, "it was not over"
+    assert count(ctx, signal) == 14
+    assert jobs.run_job(ctx, job, day) is None
+
+
+def test_the_same_split_told_again_for_another_session_is_not_applied_twice(held):
+    ctx, symbol, signal, day = held
+    later = ctx.calendar.next(day)
+    ctx = telling(ctx, {symbol: 14}, split_of(symbol, day, 2), split_of(symbol, later, 2))
+    run_holdings(ctx, day)
+    holding.move(ctx, later, 8, 0)
+    document = run_holdings(ctx, later)
+    assert count(ctx, signal) == 14
+    assert document.exit_code is ExitCode.OK
+    assert any("told again" in note for note in document.data["notes"])
+
+
+@pytest.mark.parametrize(("ratios", "shares"), [(("2", "3"), 42), (("3", "0.5"), 10)])
+def test_two_splits_of_one_symbol_on_one_day_both_count(held, ratios, shares):
+    ctx, symbol, signal, day = held
+    ctx = telling(ctx, {symbol: shares}, *[split_of(symbol, day, ratio) for ratio in ratios])
+    assert len(run_holdings(ctx, day).data["changes"]) == 2
+    assert count(ctx, signal) == shares
+
+
+def test_a_split_that_was_recorded_wrongly_is_taken_back_by_an_operator_and_may_come_again(held):
+    ctx, symbol, signal, day = held
+    stop = guard_of(ctx, signal).request
+    ctx = telling(ctx, {symbol: 14}, split_of(symbol, day, 2))
+    run_holdings(ctx, day)
+    ctx.broker.shares = {symbol: 7}
+    document = void_split(ctx, symbol, day, "the broker took it back")
+    assert (count(ctx, signal), document.data["held"]) == (7, 7)
+    assert run_holdings(ctx, day).data["changes"] == []
+    now = guard_of(ctx, signal)
+    assert now is None or (now.request.quantity, now.request.stop_price) == (7, stop.stop_price)
+    with pytest.raises(UsageError, match="no such split"):
+        void_split(ctx, symbol, day, "again")
+    ctx.broker.shares = {symbol: 14}
+    run_holdings(ctx, day)
+    assert count(ctx, signal) == 14
+
+
+def test_a_void_needs_a_reason(held):
+    ctx, symbol, _, day = held
+    with pytest.raises(UsageError, match="without a reason"):
+        void_split(ctx, symbol, day, " ")
+
+
+def test_a_reverse_split_that_leaves_no_share_takes_the_guard_away(held):
+    ctx, symbol, signal, day = held
+    name = guard_of(ctx, signal).request.client_order_id
+    ctx = telling(ctx, {}, split_of(symbol, day, "0.1"))
+    run_holdings(ctx, day)
+    assert count(ctx, signal) == 0
+    assert ctx.broker.inner.lookup(name).status.is_final, "it would sell what is not there"
+
+
+def test_a_guard_of_nothing_is_taken_away_when_nothing_is_held(held):
+    ctx, symbol, signal, day = held
+    name = guard_of(ctx, signal).request.client_order_id
+    split = split_of(symbol, day, "0.1")
+    payload = corporate.change_json(split, day, ctx.calendar.opens_at(day), D(0))
+    ctx.ledger.append(corporate.STREAM, symbol, "split", payload, key="test")
+    document = run_holdings(ctx, day)
+    assert document.summary[0] == "nothing is held"
+    assert document.data["notes"] == [f"{name} guarded nothing: canceled, 0 filled"]

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from kobe.app import wiring
+from kobe.app import jobs, wiring
 from kobe.app.runner_once import runner_lease
 from kobe.core.errors import ExternalError
+from kobe.interfaces.scheduler.runner import refill
 from kobe.interfaces.scheduler.timetable import wake_ups
 
 
@@ -53,3 +54,27 @@ def test_every_session_from_2010_to_2027_wakes_at_its_own_five_instants(calendar
         local = [i.astimezone(NEW_YORK).strftime("%H:%M") for i in wake_ups(calendar, day, start, sessions=1)]
         early = calendar.is_early_close(day)
         assert local == ["08:00", "09:35", "10:30", *(["12:55", "13:20"] if early else ["15:55", "16:20"])], day
+
+
+class Planned:
+    """A scheduler that only writes down when it was asked to wake."""
+
+    def __init__(self):
+        self.instants = []
+
+    def add_job(self, _wake, _kind, *, run_date, **_how):
+        self.instants.append(run_date)
+
+
+def test_while_exits_are_not_done_the_runner_wakes_each_minute_between_its_slots(tmp_path):
+    from datetime import date, timedelta
+
+    from kit.home import at
+
+    ctx = wiring.build(tmp_path / "home", clock=at(date(2024, 11, 12), 15, 55))
+    before, after = Planned(), Planned()
+    refill(before, ctx, None)
+    assert ctx.clock.now() + timedelta(minutes=1) in before.instants
+    jobs.miss(ctx, jobs.job_named("exits-close"), ctx.today)
+    refill(after, ctx, None)
+    assert ctx.clock.now() + timedelta(minutes=1) not in after.instants

@@ -54,11 +54,12 @@ def flatten(
         from kobe.app import wiring
         from kobe.app.flatten import FlattenRequest, run_flatten
 
+        only = None if symbol is None else symbol.strip().upper()
+        if only == "":
+            raise UsageError("--symbol names nothing", expected="a symbol, or no --symbol for everything")
         if not yes and not dry_run:
-            _confirm(f"Close {symbol or 'everything'} in {ctx.settings.run.mode} now?")
-        request = FlattenRequest(
-            symbol=symbol, override_kill=override_kill, reason=reason, dry_run=dry_run
-        )  # fmt: skip
+            _confirm(f"Close {only or 'everything'} in {ctx.settings.run.mode} now?")
+        request = FlattenRequest(symbol=only, override_kill=override_kill, reason=reason, dry_run=dry_run)
         return run_flatten(wiring.arm(ctx, live=live), request)
 
     execute(use_case, json=json, as_of=as_of)

@@ -140,7 +140,7 @@ def show(run: Callable[[], Document], *, json: bool, collects: bool = False) -> 
         _print(document, json=json)
     except KobeError as error:
         _fail(error, json=json)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _leave("interrupted", ExitCode.INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

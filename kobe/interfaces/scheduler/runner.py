@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from kobe.app.context import Context
-from kobe.app.jobs import run_jobs_list, tick
+from kobe.app.jobs import again_at, run_jobs_list, tick
 from kobe.app.output import Document, print_document
 from kobe.app.runner_once import next_instant, runner_lease
 from kobe.core.clock import NEW_YORK
@@ -34,7 +34,7 @@ def run_forever(ctx: Context) -> Document:
             fatal.append(error)
             scheduler.shutdown(wait=False)
             return
-        _refill(scheduler, ctx, wake)
+        refill(scheduler, ctx, wake)
         sys.stderr.write(f"next: {next_instant(ctx)}\n")
 
     with runner_lease(ctx):
@@ -47,9 +47,13 @@ def run_forever(ctx: Context) -> Document:
     return Document(schema="kobe.run/1", title="Runner stopped", exit_code=ExitCode.TERMINATED)
 
 
-def _refill(scheduler: Any, ctx: Context, wake: Any) -> None:
-    """Keep the coming sessions' slots in the scheduler; a slot already there is replaced by itself."""
-    for instant in wake_ups(ctx.calendar, ctx.today, ctx.clock.now()):
+def refill(scheduler: Any, ctx: Context, wake: Any) -> None:
+    """Keep the coming sessions' slots in the scheduler; a slot already there is replaced by itself.
+
+    While an exit is not done or a position lies without its guard, one wake-up more comes in a minute.
+    """
+    soon = again_at(ctx)
+    for instant in (*wake_ups(ctx.calendar, ctx.today, ctx.clock.now()), *([] if soon is None else [soon])):
         scheduler.add_job(
             wake, "date", run_date=instant, id=instant.isoformat(), replace_existing=True,
             misfire_grace_time=NEVER_LATE, coalesce=True, max_instances=1,

@@ -40,11 +40,11 @@ def quote(bid, ask) -> Quote:
         (date(2024, 6, 6), False, False, "time"),
         (date(2024, 6, 6), False, True, "time"),
         (date(2024, 6, 10), False, True, "signal"),
-        (date(2024, 6, 10), True, True, None),
+        (date(2024, 6, 10), True, True, "signal"),
         (date(2024, 6, 10), True, False, None),
     ],
 )
-def test_a_time_exit_waits_for_the_closing_slot_unless_overdue_and_a_signal_exit_for_the_open(
+def test_a_time_exit_waits_for_the_closing_slot_unless_overdue_and_a_signal_exit_goes_in_any(
     exit_session, closing, signal, why
 ):
     assert exits.due_reason(plan(exit_session), TODAY, closing_slot=closing, exit_signal=signal) == why
