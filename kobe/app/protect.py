@@ -13,13 +13,15 @@ from kobe.app.context import Context
 from kobe.core.errors import ExternalError, IntegrityError, KobeError
 from kobe.core.panel import Panel
 from kobe.core.ports import Quote
-from kobe.core.types import ClearedOrder, Effect, Order, OrderRequest, OrderType, Position, TradePlan
+from kobe.core.types import ClearedOrder, Effect, Order, OrderRequest, OrderType, Position, Side, TradePlan
 from kobe.core.units import BPS
 from kobe.execution import corporate, exits, stops
 from kobe.execution.corporate import Split
 from kobe.execution.oms import SEARCH_S, Oms
 from kobe.execution.stops import Close, Entry, Levels, StopRule
 from kobe.risk import review
+
+LATE_SHARES_S = (0.0, 0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +219,12 @@ def _renew(ctx: Context, oms: Oms, past: Panel, found: Order, wanted: Levels) ->
 
 
 def _place(ctx: Context, oms: Oms, past: Panel, position: Position, plan: TradePlan, wanted: Levels) -> Guard:
+    held = _held_at_broker(ctx, position)
+    if held < position.quantity:
+        told = (
+            f"{position.symbol}: UNPROTECTED, the broker holds {held} of our {position.quantity}; next: kobe reconcile"
+        )
+        return Guard(note=f"{told}; next: kobe reconcile")
     wish = _wish(ctx, oms, position, plan, wanted)
     cleared = clear(ctx, oms, past, wish)
     if cleared is None:
@@ -225,6 +233,18 @@ def _place(ctx: Context, oms: Oms, past: Panel, position: Position, plan: TradeP
     lost = made.status.is_final and not made.filled
     return Guard(order=made, note=f"{position.symbol}: UNPROTECTED, the stop at {wanted.stop} is {made.status.word}: "
                  f"{made.detail}" if lost else "")  # fmt: skip
+
+
+def _held_at_broker(ctx: Context, position: Position) -> int:
+    """Return the broker's shares of a position; after a fill they may come a moment later than the fill."""
+    sign = 1 if position.side is Side.LONG else -1
+    held = 0
+    for pause in LATE_SHARES_S:
+        ctx.wait(pause)
+        held = sign * ctx.broker.account().positions.get(position.symbol, 0)
+        if held >= position.quantity:
+            break
+    return max(held, 0)
 
 
 def _wish(ctx: Context, oms: Oms, position: Position, plan: TradePlan, wanted: Levels) -> OrderRequest:

@@ -196,9 +196,7 @@ def _told(order: Order, bound_by: str) -> str:
     sized = f", size bound by {bound_by}" if bound_by else ""
     told = f"{r.symbol}: {order.status.word}, {order.filled} of {r.quantity} filled{paid}{sized} ({r.client_order_id})"
     if order.status is OrderStatus.UNKNOWN:
-        return (
-            f"{told}: it may be live and stays reserved; next: kobe submit-totd, which asks and sends no other"
-        )
+        return f"{told}: it may be live and stays reserved; next: kobe submit-totd, which asks and sends no other"
     if order.status in _CODES:
         return f"{told}: {order.detail}"
     if not order.filled and r.client_order_id.endswith("-1"):

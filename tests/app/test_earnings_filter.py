@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from kit.home import LAST, at
 
-from kobe.app import desk, earnings, reference, wiring
+from kobe.app import desk, earnings, order_facts, reference, wiring
 from kobe.app.scan import ScanRequest, run_scan
 from kobe.app.submit_totd import SubmitRequest, run_submit_totd
 from kobe.backtest import engine
@@ -71,7 +71,7 @@ def test_a_calendar_that_comes_after_the_scan_still_stops_the_order(home, calend
     run_scan(ctx, ScanRequest(session=day))
     assert run_submit_totd(ctx, SubmitRequest(dry_run=True)).data["status"] == "dry_run"
     tell(ctx, [(symbol, calendar.next(day))])
-    facts = [desk.clear_of_earnings(ctx, desk.last_panel(ctx), name) for name in (symbol, "NOBODY")]
+    facts = [order_facts.clear_of_earnings(ctx, desk.last_panel(ctx), name) for name in (symbol, "NOBODY")]
     assert facts == [False, None]
     document = run_submit_totd(ctx, SubmitRequest())
     assert document.data["order"] is None

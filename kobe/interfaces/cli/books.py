@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kobe.core.errors import UsageError
 from kobe.interfaces.cli.shell import AsOf, DryRun, Json, Session, execute, parse_day
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ def reconcile(
     adopt_cash: Annotated[
         str, typer.Option("--adopt-cash", metavar="REASON", help="Believe the broker's cash against our book.")
     ] = "",
+    void_split: Annotated[
+        str,
+        typer.Option("--void-split", metavar="SYMBOL:DATE", help="Take a wrong split out; needs --reason."),
+    ] = "",
+    reason: Annotated[str, typer.Option(help="Why the split is void.")] = "",
     dry_run: DryRun = False,
     as_of: AsOf = None,
     json: Json = False,
@@ -33,8 +39,14 @@ def reconcile(
     """
 
     def use_case(ctx: "Context") -> "Document":
+        from kobe.app.holdings import void_split as run_void_split
         from kobe.app.reconcile import ReconcileRequest, run_reconcile
 
+        if void_split:
+            symbol, _, day = void_split.partition(":")
+            if dry_run:
+                raise UsageError("--void-split has no dry run", seen="--dry-run", expected="kobe reconcile --dry-run")
+            return run_void_split(ctx, symbol.strip().upper(), parse_day(day), reason)
         return run_reconcile(ctx, ReconcileRequest(dry_run=dry_run, adopt_cash=adopt_cash))
 
     execute(use_case, json=json, as_of=as_of)

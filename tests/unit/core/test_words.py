@@ -137,7 +137,7 @@ def test_what_is_filled_is_counted_from_the_fills_and_not_from_the_status():
 
 def test_the_final_states_are_those_after_which_nothing_can_happen():
     final = {s.word for s in OrderStatus if s.is_final}
-    assert final == {"filled", "canceled", "expired", "rejected", "abandoned"}
+    assert final == {"filled", "canceled", "expired", "rejected", "replaced", "abandoned"}
     assert len({s.word for s in OrderStatus}) == len(OrderStatus)
 
 
