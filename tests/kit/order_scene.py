@@ -4,9 +4,10 @@ Nothing here reads a bar store. The clock stands still but for the waits of the 
 server's clock along, so that both always agree.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ import numpy as np
 from kit import panels
 from kit.alpaca_desk import KEY, SECRET, AlpacaDesk
 
-from kobe.app import audit, desk, entry_order, reconcile, submit_totd, wiring
+from kobe.app import audit, desk, entry_order, protect, reconcile, submit_totd, wiring
 from kobe.app.context import Context
 from kobe.app.flatten import FlattenRequest, run_flatten
 from kobe.app.manage_exits import run_manage_exits
@@ -24,11 +25,13 @@ from kobe.app.start_up import order_desk
 from kobe.core.clock import NEW_YORK, SteppingClock
 from kobe.core.errors import KobeError
 from kobe.core.panel import Panel
-from kobe.core.types import Candidate, Side, Signal
+from kobe.core.types import Candidate, Order, OrderStatus, Side, Signal
 from kobe.execution import order
+from kobe.execution.oms import Oms
 
 D = Decimal
 DAY, NEXT_DAY, AFTER = date(2024, 11, 12), date(2024, 11, 13), date(2024, 11, 14)  # Tuesday to Thursday
+AT_BROKER = (OrderStatus.ACCEPTED, OrderStatus.PARTIAL)
 SYMBOLS = {"AAA": 10.0, "BBB": 8.0, "CCC": 15.0, "DDD": 12.0, "EEE": 9.0, "FFF": 17.0, "GGG": 11.0, "HHH": 14.0}
 SETTINGS = """[run]
 mode = "paper"
@@ -99,15 +102,19 @@ class InStep(SteppingClock):
         self.server = server
         server.set_clock(instant)
 
+    def set(self, instant: datetime) -> None:
+        """Move both to an instant."""
+        super().set(instant)
+        self.server.set_clock(instant)
+
     def advance(self, *, seconds: float) -> None:
-        """Move both."""
-        super().advance(seconds=seconds)
-        self.server.set_clock(self.now())
+        """Move both forward."""
+        self.set(self.now() + timedelta(seconds=seconds))
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What all trials share: the bars, and the signal of each stock."""
+class Made:
+    """A made-up market in memory: the bars, and a signal of each stock."""
 
     panel: Panel
 
@@ -133,48 +140,76 @@ class Scene:
                          raw_close=close, rank=1, features={})  # fmt: skip
 
 
+class Real:
+    """A home with bars, a model and a scan of its own."""
+
+    def __init__(self) -> None:
+        import kit.alpaca_client  # noqa: F401 - so that no child has to
+
+    def context(self, home: Path, url: str, instant: datetime) -> Context:
+        """Build the context of a home at an instant."""
+        return wiring.build(home, clock=InStep(instant, AlpacaDesk(url)))
+
+
 # -- use cases -------------------------------------------------------------------------------------------------
 
 
 def enter(
-    scene: Scene, ctx: Context, symbol: str, *, target: str = "", strategy: str = "ibs_rsi", retry: str = ""
+    scene: Made, ctx: Context, symbol: str, *, target: str = "", strategy: str = "ibs_rsi", retry: str = ""
 ) -> str:
     """Do what `submit-totd` does once the decision was read and computed anew."""
     candidate = scene.candidate(symbol, strategy, float(target) if target else None)
+    signal_id = candidate.signal.signal_id
     with order_desk(ctx) as oms:
         past = desk.last_panel(ctx)
-        attempt, mine = submit_totd._attempt(oms, candidate.signal.signal_id, retry=bool(retry))
+        attempt, mine = submit_totd._attempt(oms, signal_id, retry=bool(retry))
         if attempt is None:
-            submit_totd._protected(ctx, oms, past, mine)
-            return f"already {mine.status.word}" if mine else "nothing to retry"
-        quote = ctx.quotes.quotes([symbol]).get(symbol)
-        if mine is not None and not mine.status.is_final:
-            done = submit_totd._resume(ctx, oms, mine, candidate, quote, past, dry_run=False)
+            said = f"already {mine.status.word}" if mine else "nothing to retry"
         else:
-            draft = entry_order.draft(candidate, quote, attempt)
-            done = submit_totd._enter(ctx, oms, candidate, draft, quote, past, submit_totd.SubmitRequest())
-        return f"{done.status}: {done.message}"
+            done = _sent(ctx, oms, past, candidate, attempt, mine)
+            said = f"{done.status}: {done.message}"
+        return f"{said} {protect.guard(ctx, oms, past, signal_id).note}"
 
 
-def leave(_scene: Scene, ctx: Context) -> str:
+def _sent(ctx: Context, oms: Oms, past: Panel, candidate: Candidate, attempt: int, mine: Order | None) -> Any:
+    quote = ctx.quotes.quotes([candidate.signal.symbol]).get(candidate.signal.symbol)
+    if mine is not None and not mine.status.is_final:
+        return submit_totd._resume(ctx, oms, mine, candidate, quote, past, dry_run=False)
+    draft = entry_order.draft(candidate, quote, attempt)
+    return submit_totd._enter(ctx, oms, candidate, draft, quote, past, submit_totd.SubmitRequest())
+
+
+def submit(_scene: Any, ctx: Context, *, retry: str = "") -> str:
+    """Run `submit-totd`."""
+    return "; ".join(submit_totd.run_submit_totd(ctx, submit_totd.SubmitRequest(retry=bool(retry))).summary)
+
+
+def leave(_scene: Any, ctx: Context) -> str:
     """Run `manage-exits`."""
     return "; ".join(run_manage_exits(ctx).summary)
 
 
-def flatten(_scene: Scene, ctx: Context) -> str:
+def flatten(_scene: Any, ctx: Context) -> str:
     """Run `flatten`."""
     return "; ".join(run_flatten(ctx, FlattenRequest(reason="test")).summary)
 
 
-def compare(_scene: Scene, ctx: Context) -> str:
+def compare(_scene: Any, ctx: Context) -> str:
     """Run `reconcile`."""
     return "; ".join(reconcile.run_reconcile(ctx).summary)
 
 
-DEEDS: dict[str, Callable[..., str]] = {"enter": enter, "leave": leave, "flatten": flatten, "compare": compare}
+def pause(_scene: Any, _ctx: Context, seconds: str) -> str:
+    """Let some real time pass, so that processes meet differently."""
+    time.sleep(float(seconds))
+    return "paused"
 
 
-def perform(scene: Scene, ctx: Context, deeds: Sequence[str]) -> list[str]:
+DEEDS: dict[str, Callable[..., str]] = {"enter": enter, "submit": submit, "leave": leave, "flatten": flatten, "compare": compare,
+                                     "pause": pause}  # fmt: skip
+
+
+def perform(scene: Made, ctx: Context, deeds: Sequence[str]) -> list[str]:
     """Do deeds such as `enter AAA target=3` in turn; each tells how it went, and none keeps the next back."""
     told = []
     for deed in deeds:
@@ -187,19 +222,25 @@ def perform(scene: Scene, ctx: Context, deeds: Sequence[str]) -> list[str]:
     return told
 
 
-def look(ctx: Context) -> dict[str, Any]:
-    """Return what the records say: orders, shares, chain, mode and what was found to differ."""
-    oms = desk.manager(ctx)
+def look(ctx: Context, later: str | None) -> dict[str, Any]:
+    """Compare both books without repairing anything, and return what the records say.
+
+    With `later`, an instant, what has no end yet is given one by a `reconcile` then, as the next day would.
+    """
+    oms, told = desk.manager(ctx), ""
+    if later and any(not o.status.is_final and o.status not in AT_BROKER for o in oms.orders().values()):
+        ctx.clock.set(datetime.fromisoformat(later))
+        told = "; ".join(reconcile.run_reconcile(ctx).summary)
+    compared = reconcile.run_reconcile(ctx, reconcile.ReconcileRequest(dry_run=True))
     verdict = audit.run_audit_verify(ctx)
-    compared = reconcile.run_reconcile(ctx)
+    state = desk.current_mode(ctx)
     orders = [
         {**order.request_json(o.request), "status": o.status.word, "final": o.status.is_final, "filled": o.filled,
-         "detail": o.detail, "cost": str(sum((f.price * f.quantity for f in o.fills), D(0)))}
+         "detail": o.detail}
         for o in oms.orders().values()
     ]  # fmt: skip
     return {
         "orders": orders, "positions": {p.signal_id: [p.symbol, p.quantity] for p in oms.book().positions},
-        "chain": [int(verdict.exit_code), *verdict.summary], "mode": desk.current_mode(ctx).mode.name,
-        "why": desk.current_mode(ctx).why, "reconcile": [int(compared.exit_code), *compared.summary],
-        "differences": compared.data["differences"],
+        "chain": [int(verdict.exit_code), *verdict.summary], "mode": state.mode.name, "why": state.why, "later": told,
+        "reconcile": [int(compared.exit_code), *compared.summary], "differences": compared.data["differences"],
     }  # fmt: skip

@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,6 +23,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from kit import order_scene
 from kit.alpaca_desk import AlpacaDesk
 from kit.killing import ENVIRONMENT, Countdown
 
@@ -33,6 +34,7 @@ PLACES = (
     "kobe/app/reconcile.py", "kobe/app/submit_totd.py", "kobe/app/cash_book.py", "kobe/infra/durable.py",
 )  # fmt: skip
 MORE_THAN_ANY = 10**9
+SCENES: dict[str, Callable[[], Any]] = {"made": lambda: order_scene.Made(order_scene.market()), "real": order_scene.Real}
 
 
 class Quick(Countdown):
@@ -58,6 +60,7 @@ class Steps:
 
     def __post_init__(self) -> None:
         self.seen: Counter[str] = Counter()
+        self.door: Any = None
 
     def __call__(self, name: str) -> None:
         """Pass a point."""
@@ -71,51 +74,60 @@ class Steps:
             (self.home / "switched").write_text(str(sent))
 
 
-def run(scene: Any, job: Json) -> Json:
-    """Do a job in this process."""
-    from kit import order_scene
+class Runner:
+    """Does jobs in this process: counts their steps, and dies where a job says so."""
 
-    from kobe.app import desk, wiring
-    from kobe.infra.token_bucket import TokenBucket
+    def __init__(self, scene: Any) -> None:
+        from kobe.app import desk
 
-    os.environ |= job.get("environment", {})
-    steps = Steps(job, Path(job["home"]))
-    ordinary, planted = desk.manager, DEFECTS[job.get("defect", "")]
-    desk.manager = lambda ctx: planted(replace(ordinary(ctx), checkpoint=steps))
+        self.scene = scene
+        self._manager = desk.manager
 
-    class Bucket(TokenBucket):
-        def take(self, timeout_s: float = 120.0) -> None:
-            super().take(timeout_s)
-            steps("before_request")
+    def run(self, job: Json) -> Json:
+        """Do a job; returns how each deed went, the points and lines passed, and what was to be looked at."""
+        os.environ |= job.get("environment", {})
+        steps = Steps(job, Path(job["home"]))
+        self._instrument(steps)
+        ctx = self.scene.context(steps.home, job["url"], datetime.fromisoformat(job["at"]))
+        steps.door = ctx.broker.door
+        lines = job.get("line") or (MORE_THAN_ANY if job.get("count") else 0)
+        with Quick(lines) if lines else nullcontext() as counted:
+            told = order_scene.perform(self.scene, ctx, job["deeds"])
+        found: Json = {"told": told, "points": dict(steps.seen), "lines": counted.lines if counted else 0}
+        if job.get("look"):
+            found["look"] = order_scene.look(ctx, job.get("later"))
+        ctx.ledger.close()
+        return found
 
-    wiring.TokenBucket = Bucket
-    ctx = scene.context(steps.home, job["url"], datetime.fromisoformat(job["at"]))
-    lines = job.get("line") or (MORE_THAN_ANY if job.get("count") else 0)
-    with Quick(lines) if lines else nullcontext() as counted:
-        told = order_scene.perform(scene, ctx, job["deeds"])
-    found: Json = {"told": told, "points": dict(steps.seen), "lines": counted.lines if counted else 0}
-    if job.get("look"):
-        found["look"] = order_scene.look(ctx)
-    found["at"] = ctx.clock.now().isoformat()
-    return found
+    def _instrument(self, steps: Steps) -> None:
+        """Let the order manager pass its checkpoints by name, and requests to the broker as well.
 
+        Each is a `before_request`, and one that sends or moves an order a `before_order`: past everything but the last
+        look at the kill switch.
+        """
+        from kobe.app import desk, wiring
 
-# -- defects, to see that the suite finds them -------------------------------------------------------------------
+        class Bucket:
+            """In place of the request budget, which has tests of its own."""
 
+            def __init__(self, *_: Any, **__: Any) -> None:
+                pass
 
-def _sound(oms: Any) -> Any:
-    return oms
+            def take(self) -> None:
+                steps("before_request")
+                if steps.door is not None and steps.door.guard is not None:
+                    steps("before_order")
 
-
-DEFECTS = {"": _sound}
+        wiring.TokenBucket = Bucket
+        desk.manager = lambda ctx: replace(self._manager(ctx), checkpoint=steps)
 
 
 # -- the process -----------------------------------------------------------------------------------------------------
 
 
-def _child(scene: Any, job: Json, out: int) -> None:
+def _child(runner: Runner, job: Json, out: int) -> None:
     try:
-        told = run(scene, job)
+        told = runner.run(job)
     except BaseException:  # noqa: BLE001 - whatever it is, the test is to see it
         told = {"fault": traceback.format_exc()}
     with os.fdopen(out, "w") as file:
@@ -123,12 +135,12 @@ def _child(scene: Any, job: Json, out: int) -> None:
     os._exit(0)
 
 
-def _fork(scene: Any, job: Json) -> Json:
+def _fork(runner: Runner, job: Json) -> Json:
     mine, its = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(mine)
-        _child(scene, job, its)
+        _child(runner, job, its)
     os.close(its)
     with os.fdopen(mine) as file:
         told = file.read()
@@ -137,51 +149,64 @@ def _fork(scene: Any, job: Json) -> Json:
 
 
 def main() -> None:
-    """Serve jobs until the input ends."""
-    from kit import order_scene
-
+    """Do jobs until the input ends: each in a child, or with the word `alone` all in this process."""
     from kobe.app import wiring
 
     wiring.xnys = functools.cache(wiring.xnys)  # the same calendar, built once
-    scene = order_scene.Scene(order_scene.market())
-    warm = json.loads(sys.stdin.readline())
-    run(scene, warm)  # in this process: imports and compiled code are there before the first fork
+    runner = Runner(SCENES[sys.argv[1]]())
+    runner.run(json.loads(sys.stdin.readline()))  # in this process: what it imports and compiles is there from now on
     assert threading.active_count() == 1, threading.enumerate()
     gc.collect()
     gc.freeze()
-    print(json.dumps({"threads": len(os.listdir("/proc/self/task"))}), flush=True)  # noqa: T201 - its word
+    _say({"ready": True})
     for line in sys.stdin:
-        print(json.dumps(_fork(scene, json.loads(line))), flush=True)  # noqa: T201 - its word
+        job = json.loads(line)
+        _say(runner.run(job) if "alone" in sys.argv else _fork(runner, job))
+
+
+def _say(told: Json) -> None:
+    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
 
 
 class Zygote:
-    """The zygote as its parent sees it."""
+    """Such a process as its parent sees it."""
 
     def __init__(self, process: subprocess.Popen) -> None:
         self._process = process
 
     def run(self, job: Json) -> Json:
-        """Let a child do a job and return how it went."""
+        """Let it do a job and return how it went."""
+        self.begin(job)
+        told = self.end()
+        assert told is not None, "the process has died"
+        return told
+
+    def begin(self, job: Json) -> None:
+        """Give it a job."""
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
+
+    def end(self) -> Json | None:
+        """Return how its job went; None when it died over it."""
         answer = self._process.stdout.readline()
-        assert answer, "the zygote has died"
-        return json.loads(answer)
+        return json.loads(answer) if answer else None
 
 
 @contextmanager
-def zygote(warm: Json) -> Iterator[Zygote]:
-    """Start a zygote, which does one job by itself to be warm."""
+def zygote(warm: Json, *, scene: str = "made", alone: bool = False) -> Iterator[Zygote]:
+    """Start a process that does jobs; it does the first by itself to be warm."""
     environment = {**ENVIRONMENT, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-m", "kit.order_zygote"]
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-m", "kit.order_zygote", scene]
     pipe = subprocess.PIPE
+    command += ["alone"] if alone else []
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, text=True) as process:
-        process.stdin.write(json.dumps(warm) + "\n")
-        process.stdin.flush()
-        began = process.stdout.readline()
-        assert began, "the zygote did not begin"
-        yield Zygote(process)
-        process.stdin.close()
+        made = Zygote(process)
+        try:
+            assert made.run(warm) == {"ready": True}
+            yield made
+        finally:
+            process.kill() if alone else process.stdin.close()
 
 
 if __name__ == "__main__":
