@@ -93,7 +93,7 @@ def test_a_broker_out_of_reach_is_5_and_the_other_checks_are_still_made(tmp_path
     checks = told(kobe(home, "broker", "probe", "--json", env=KEYS), 5)["checks"]
     assert checks["keys"]["result"] == "ok"
     assert [c["result"] for n, c in checks.items() if n != "keys"] == ["FAIL"] * 4
-    one_line(kobe(home, "broker", "account", env=KEYS), 5, "kobe reconcile")
+    one_line(kobe(home, "broker", "account", env=KEYS), 5, "does not answer", "kobe broker probe")
 
 
 def test_missing_and_refused_keys_are_3_and_say_which(server, tmp_path):
