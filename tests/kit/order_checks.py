@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ def on_record(home: Path) -> set[str]:
         ledger.close()
 
 
-def without_intent(told: Json, known: set[str]) -> list[str]:
+def without_intent(names: Iterable[str], known: set[str]) -> list[str]:
     """Name the orders of the broker that the ledger does not know."""
-    return [f"no intent of {o['client_order_id']}" for o in ours(told) if o["client_order_id"] not in known]
+    return [f"no intent of {name}" for name in names if name not in known]
 
 
 def ours(told: Json) -> list[Json]:
@@ -50,9 +51,9 @@ def faults(told: Json, look: Json, budget_usd: Decimal) -> list[str]:
     """Return everything that is wrong with the end of a trial, whatever the trial was."""
     known = {o["client_order_id"]: o for o in look["orders"]}
     return [
-        *without_intent(told, set(known)), *_sent_twice(told), *_openings(told, known), *_differing(told, known),
-        *_shares(told, look), *_shorts(told), *_oversold(told), *_over_budget(told, budget_usd),
-        *_unsettled(told, known), *_records(look),
+        *without_intent((o["client_order_id"] for o in ours(told)), set(known)), *_sent_twice(told),
+        *_openings(told, known), *_differing(told, known), *_shares(told, look), *_shorts(told), *_oversold(told),
+        *_over_budget(told, budget_usd), *_unsettled(told, known), *_records(look),
     ]  # fmt: skip
 
 
@@ -79,7 +80,7 @@ def _openings(told: Json, known: dict[str, Json]) -> Iterator[str]:
         acting = [r["client_order_id"] for r in rows if r["open"] or filled(told, r)]
         if len(acting) > 1:
             yield f"{signal} was opened by {acting}"
-        for before, after in zip(rows, rows[1:], strict=False):
+        for before, after in pairwise(rows):
             if before["open"] or filled(told, before) or before["updated_at"] > after["created_at"]:
                 yield f"{after['client_order_id']} came before {before['client_order_id']} had ended empty"
 

@@ -205,8 +205,9 @@ def pause(_scene: Any, _ctx: Context, seconds: str) -> str:
     return "paused"
 
 
-DEEDS: dict[str, Callable[..., str]] = {"enter": enter, "submit": submit, "leave": leave, "flatten": flatten, "compare": compare,
-                                     "pause": pause}  # fmt: skip
+DEEDS: dict[str, Callable[..., str]] = {
+    "enter": enter, "submit": submit, "leave": leave, "flatten": flatten, "compare": compare, "pause": pause,
+}  # fmt: skip
 
 
 def perform(scene: Made, ctx: Context, deeds: Sequence[str]) -> list[str]:

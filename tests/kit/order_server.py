@@ -1,7 +1,7 @@
 """The made-up Alpaca with a shelf: its books are put aside under a name and taken out again for each trial.
 
 As a process of its own, with this folder's parent on PYTHONPATH: `python -m kit.order_server`; it prints its url as
-JSON and ends when its input closes. Routes besides those of `alpaca_server`: `put_aside`, `take_out`, `told`.
+JSON and ends when its input closes. Routes besides those of `alpaca_server`: `put_aside`, `take_out`, `so_far`, `told`.
 """
 
 import json
@@ -33,8 +33,8 @@ class OrderServer(AlpacaServer):
                 return None
             if name == "take_out":
                 return self._take_out(**body)
-            if name == "told":
-                return self._told(**body)
+            if name in ("so_far", "told"):
+                return self._so_far() if name == "so_far" else self._told()
             if name == "clear_faults":
                 self.books.state["scripts"].clear()  # a fault that met an order's execution is over as well
             return super().call(name, **body)
@@ -45,17 +45,17 @@ class OrderServer(AlpacaServer):
         state["scripts"] += scripts
         self._begin(state, [alpaca_faults.rule(**rule) for rule in rules], [])
 
-    def _told(self, *, whole: bool = True) -> dict[str, Any]:
-        """Return how many requests came and met a fault and, if wanted, everything there is to know."""
-        told: dict[str, Any] = {"met": sum(row["fault"] is not None for row in self._requests)}
-        told["requests"] = len(self._requests)
-        if whole:
-            orders = [{**self.books.wire(o, nested=False), "parent": o["_parent"], "open": o["status"] in OPEN}
-                      for o in self.books.orders.values()]  # fmt: skip
-            held = {s: p["qty"] for s, p in self.books.state["positions"].items()}
-            fills = [a for a in self.books.state["activities"] if a["activity_type"] == "FILL"]
-            told |= {"orders": orders, "positions": held, "fills": fills, "requests": self._requests}
-        return json.loads(json.dumps(told))
+    def _so_far(self) -> dict[str, Any]:
+        met = sum(row["fault"] is not None for row in self._requests)
+        names = [o["client_order_id"] for o in self.books.orders.values() if o["_parent"] is None]
+        return {"met": met, "requests": len(self._requests), "names": names}
+
+    def _told(self) -> dict[str, Any]:
+        orders = [{**self.books.wire(o, nested=False), "parent": o["_parent"], "open": o["status"] in OPEN}
+                  for o in self.books.orders.values()]  # fmt: skip
+        held = {s: p["qty"] for s, p in self.books.state["positions"].items()}
+        fills = [a for a in self.books.state["activities"] if a["activity_type"] == "FILL"]
+        return json.loads(json.dumps({"orders": orders, "positions": held, "fills": fills, "requests": self._requests}))
 
 
 class Shelf(AlpacaDesk):
@@ -69,9 +69,13 @@ class Shelf(AlpacaDesk):
         """Open the books kept under a name, with faults to come and scripts for the next orders; no request yet."""
         self.call("take_out", shelf=name, rules=rules, scripts=scripts)
 
-    def told(self, *, whole: bool = True) -> dict[str, Any]:
-        """Return how many requests came and met a fault; whole: these, orders, positions and fills."""
-        return self.call("told", whole=whole)
+    def so_far(self) -> dict[str, Any]:
+        """Return how many requests came, how many met a fault, and the names of the orders that there are."""
+        return self.call("so_far")
+
+    def told(self) -> dict[str, Any]:
+        """Return orders with their legs, positions, fills and requests."""
+        return self.call("told")
 
 
 @contextmanager

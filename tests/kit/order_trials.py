@@ -5,6 +5,7 @@ kill switch made on the way). When the fault was not met by then, a second act r
 it with nothing going wrong, as after a restart, compares both books and looks at everything.
 """
 
+import json
 import random
 import shutil
 import signal
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from decimal import Decimal as D
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from kit import order_checks as checks
 from kit.order_faults import FAULTS, HANGS, UNFILLED, Trial, at_lines, at_points, rehearsal, rotated
 from kit.order_stage import HASTY, PATIENT, Stage
 
+D = Decimal
 Json = dict[str, Any]
 
 
@@ -44,10 +46,12 @@ class Bench:
     stage: Stage
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[Outcome] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    points: set[str] = field(default_factory=set)
 
     def __str__(self) -> str:
         told = ", ".join(f"{n} {what}" for what, n in self.counts.items() if n)
-        return f"{self.stage.operation.name}: {told}"
+        return f"{self.stage.operation.name}: {told}, {len(self.kinds)} kinds of fault, {len(self.points)} named points"
 
     def run(self, trials: Iterable[Trial]) -> None:
         """Run trials one after the other."""
@@ -87,10 +91,10 @@ class Bench:
         server, home = self.stage.server, self.stage.open(trial.beginning, trial.rules, trial.scripts)
         disturbed = {"environment": HASTY if trial.fault in HANGS else PATIENT}
         acts = [self._act(trial, home, 0, **disturbed, **trial.where)]
-        faults = self._on_record(home)
-        if trial.rules and not server.told(whole=False)["met"]:
+        so_far = server.so_far()
+        faults = checks.without_intent(so_far["names"], checks.on_record(home))  # its process has just died
+        if trial.rules and not so_far["met"]:
             acts.append(self._act(trial, home, 1, **disturbed))
-            faults += self._on_record(home)
         server.clear_faults()
         faults += self._switch_off(home)
         acts.append(self._act(trial, home, 2, look=True))
@@ -109,10 +113,6 @@ class Bench:
         deeds = [deed + word for deed in o.deeds[trial.beginning]]
         instant, later = o.at + timedelta(minutes=5 * number), o.later.isoformat()
         return self.stage.job(home, instant, deeds, later=later, **more)
-
-    def _on_record(self, home: Path) -> list[str]:
-        """A process that has died leaves no order at the broker whose intent is not on the disk."""
-        return checks.without_intent(self.stage.server.told(), checks.on_record(home))
 
     def _switch_off(self, home: Path) -> list[str]:
         made = home / "switched"
@@ -141,9 +141,17 @@ class Bench:
         c["over before their point"] += not killed and (trial.die_at is not None or trial.line > 0)
         sends = [r for r in rows if r["method"] in ("POST", "PATCH") and r["path"].startswith("/v2/orders")]
         c["requests"] += len(rows)
-        c["faults met"] += sum(r["fault"] is not None for r in rows)
+        met = [r["fault"] for r in rows if r["fault"]]
+        c["faults met"] += len(met)
+        self.kinds.update(met)
+        self.points |= {trial.die_at[0]} if killed and trial.die_at else set()
+        c["second attempts"] += sum(name.endswith("-open-2") for name in map(_name, sends))
         c["orders accepted"] += sum(r["accepted"] for r in sends)
         c["lost replies resolved"] += sum(r["accepted"] and r["fault"] is not None for r in sends)
+
+
+def _name(row: Json) -> str:
+    return str(json.loads(row["body"])["client_order_id"])
 
 
 # -- what an operation, run again with nothing going wrong, has to have achieved -------------------------------------
@@ -167,7 +175,7 @@ def _after_submit(outcome: Outcome, look: Json, counts: Counter[str]) -> list[st
 
 def _after_exit(outcome: Outcome, look: Json, _counts: Counter[str]) -> list[str]:
     """What was due is gone, what was not is guarded."""
-    held, found = {s: n for s, n in look["positions"].values()}, list[str]()
+    held, found = dict(look["positions"].values()), list[str]()
     if outcome.trial.beginning >= 2:
         found = unguarded(outcome.told, "BBB", held["BBB"]) if "BBB" in held else ["BBB is gone"]
     return found + [f"AAA was not closed: {outcome.acts[-1]['told']}"] * ("AAA" in held)

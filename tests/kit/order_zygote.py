@@ -24,8 +24,8 @@ from types import CodeType, FrameType
 from typing import Any
 
 from kit import order_scene
-from kit.alpaca_desk import AlpacaDesk
 from kit.killing import ENVIRONMENT, Countdown
+from kit.order_server import Shelf
 
 Json = dict[str, Any]
 PLACES = (
@@ -34,7 +34,10 @@ PLACES = (
     "kobe/app/reconcile.py", "kobe/app/submit_totd.py", "kobe/app/cash_book.py", "kobe/infra/durable.py",
 )  # fmt: skip
 MORE_THAN_ANY = 10**9
-SCENES: dict[str, Callable[[], Any]] = {"made": lambda: order_scene.Made(order_scene.market()), "real": order_scene.Real}
+SCENES: dict[str, Callable[[], Any]] = {
+    "made": lambda: order_scene.Made(order_scene.market()),
+    "real": order_scene.Real,
+}
 
 
 class Quick(Countdown):
@@ -44,11 +47,18 @@ class Quick(Countdown):
         super().__init__(left, *PLACES)
         self._known: dict[CodeType, bool] = {}
 
-    def _step(self, frame: FrameType, event: str, argument: object) -> Any:
+    def _step(self, frame: FrameType, _: str, __: object) -> Any:
         code = frame.f_code
         if code not in self._known:
             self._known[code] = any(place in code.co_filename for place in PLACES)
-        return super()._step(frame, event, argument) if self._known[code] else None
+        return self._line if self._known[code] else None
+
+    def _line(self, _: FrameType, event: str, __: object) -> Any:
+        if event == "line":
+            self.lines += 1
+            if self.lines == self._last:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self._line
 
 
 @dataclass
@@ -70,7 +80,7 @@ class Steps:
             os.kill(os.getpid(), signal.SIGKILL)
         if passed == self.job.get("switch_at"):
             (self.home / "state" / "KILL_SWITCH").touch()
-            sent = AlpacaDesk(self.job["url"]).call("told", whole=False)["requests"]
+            sent = Shelf(self.job["url"]).so_far()["requests"]
             (self.home / "switched").write_text(str(sent))
 
 
