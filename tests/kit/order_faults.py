@@ -66,10 +66,10 @@ OPERATIONS = {
                   targets=ENTRY, telling=1, budget_usd=110),
         Operation(name="exit", deeds=(("leave",),) * 4, at=scene.at(scene.NEXT_DAY, 9, 40), targets=EXIT, telling=3,
                   turn=0),
-        Operation(name="reconcile", deeds=(("compare",),) * 2, at=scene.at(scene.DAY, 16, 10), targets=COMPARISON,
-                  telling=2),
         Operation(name="flatten", deeds=(("flatten",),) * 4, at=scene.at(scene.DAY, 11, 0), targets=FLAT, telling=2,
                   turn=1),
+        Operation(name="reconcile", deeds=(("compare",),) * 2, at=scene.at(scene.DAY, 16, 10), targets=COMPARISON,
+                  telling=2),
     )
 }  # fmt: skip
 
@@ -118,7 +118,7 @@ def rehearsal(operation: Operation, fault: str, number: int) -> Trial:
     after = number // operation.telling % min(MOST_BEFORE[target], 5)
     beginnings = range(2, 4) if target == PATCH else range(len(operation.deeds))  # these have a stop that is moved
     return Trial(operation=operation, beginning=beginnings[number % len(beginnings)], fault=fault,
-                 rules=rules(fault, target, after=after), count=True)  # fmt: skip
+                 rules=rules(fault, target, after=after), count=fault == "none")  # fmt: skip
 
 
 def at_points(rehearsed: Trial, passed: Json, dice: random.Random) -> Iterator[Trial]:
@@ -139,23 +139,26 @@ def rotated(operation: Operation, passed: Json, every: int, dice: random.Random)
         if k % every == 0:
             fault = faults[k % len(faults)]
             target = operation.targets[k // every % operation.telling]
-            trial = Trial(operation=operation, beginning=0, fault=fault, rules=rules(fault, target))
+            trial = Trial(operation=operation, beginning=0, fault=fault,
+                          rules=rules(fault, target, after=dice.randrange(MOST_BEFORE[target])))  # fmt: skip
             yield at_point(trial, (name, dice.randint(1, times)))
 
 
 def at_lines(
     operation: Operation, passed: dict[str, Json], count: int, dice: random.Random, faults: list[str]
 ) -> Iterator[Trial]:
-    """Return so many trials that die at a random line, faults taken in turn."""
+    """Return so many trials that die at a random line of an undisturbed run, faults taken in turn."""
+    lines = passed["none"]["lines"]
     for k in range(count):
         fault = faults[k % len(faults)]
         target = dice.choices(operation.targets, weights=range(len(operation.targets), 0, -1))[0]
+        before = dice.randrange(1 + MOST_BEFORE[target] // 2)
         times = dice.choice([None, None, None, None, 3, -1]) if fault not in HANGS else None
-        armed = rules(fault, target, after=dice.randrange(MOST_BEFORE[target]), times=times)
+        armed = rules(fault, target, after=before, times=times)
         points = passed[fault]["points"]
         name = dice.choice(sorted(points))
         switch = (name, dice.randint(1, points[name])) if fault == SWITCH else None
         yield Trial(
             operation=operation, beginning=dice.randrange(len(operation.deeds)), fault=fault, rules=armed,
-            line=dice.randint(1, passed[fault]["lines"]), switch_at=switch,
+            line=dice.randint(1, lines), switch_at=switch,
         )  # fmt: skip

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kit import order_checks as checks
-from kit.order_faults import FAULTS, HANGS, UNFILLED, Trial, at_lines, at_points, rehearsal, rotated
+from kit.order_faults import ENTRY, FAULTS, HANGS, UNFILLED, Trial, at_lines, at_points, rehearsal, rotated
 from kit.order_stage import HASTY, PATIENT, Stage
 
 D = Decimal
@@ -98,7 +98,7 @@ class Bench:
         server.clear_faults()
         faults += self._switch_off(home)
         acts.append(self._act(trial, home, 2, look=True))
-        if trial.fault == UNFILLED and trial.operation.name == "submit":
+        if trial.fault == UNFILLED and trial.operation.targets == ENTRY:
             acts.append(self._act(trial, home, 12, " retry=1", look=True))
         outcome = Outcome(trial, acts, server.told(), faults)
         outcome.faults += self._judged(outcome)
