@@ -12,7 +12,7 @@ from kit.market import market, put, store_in
 
 from kobe.data.verify import verify
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]  # hundreds of processes: a busy machine needs long
 REPOSITORY = Path(__file__).parents[2]
 KILLS = 50
 

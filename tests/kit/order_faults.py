@@ -89,8 +89,9 @@ class Trial:
 
     @property
     def scripts(self) -> list[Json]:
-        """How the server is told to execute the next orders."""
-        return [{"parts": [], "status": None, "symbol": "", "contains": ""}] if self.fault == UNFILLED else []
+        """How the server is told to execute the next opening or closing order."""
+        kind = "-open-" if self.operation.targets == ENTRY else "-close-"
+        return [{"parts": [], "status": None, "symbol": "", "contains": kind}] if self.fault == UNFILLED else []
 
     @property
     def where(self) -> Json:

@@ -48,7 +48,8 @@ class OrderServer(AlpacaServer):
     def _so_far(self) -> dict[str, Any]:
         met = sum(row["fault"] is not None for row in self._requests)
         names = [o["client_order_id"] for o in self.books.orders.values() if o["_parent"] is None]
-        return {"met": met, "requests": len(self._requests), "names": names}
+        left = len(self.books.state["scripts"])
+        return {"met": met, "scripts": left, "requests": len(self._requests), "names": names}
 
     def _told(self) -> dict[str, Any]:
         orders = [{**self.books.wire(o, nested=False), "parent": o["_parent"], "open": o["status"] in OPEN}
@@ -70,7 +71,7 @@ class Shelf(AlpacaDesk):
         self.call("take_out", shelf=name, rules=rules, scripts=scripts)
 
     def so_far(self) -> dict[str, Any]:
-        """Return how many requests came, how many met a fault, and the names of the orders that there are."""
+        """Return how many requests came and met a fault, how many scripts are left, and the names of all orders."""
         return self.call("so_far")
 
     def told(self) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class Bench:
         acts = [self._act(trial, home, 0, **disturbed, **trial.where)]
         so_far = server.so_far()
         faults = checks.without_intent(so_far["names"], checks.on_record(home))  # its process has just died
-        if trial.rules and not so_far["met"]:
+        if so_far["scripts"] or (trial.rules and not so_far["met"]):
             acts.append(self._act(trial, home, 1, **disturbed))
         server.clear_faults()
         faults += self._switch_off(home)

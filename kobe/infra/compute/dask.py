@@ -193,9 +193,16 @@ class _Round:
             future.add_done_callback(self._done.put)  # type: ignore[no-untyped-call]
 
     def _threads(self) -> int:
-        """Ask how many tasks the cluster can do at once."""
+        """Ask how many tasks the cluster can do at once.
+
+        Raises:
+            ExternalError: the scheduler went away.
+        """
         self._heal()
-        return sum(self._client.nthreads().values())  # type: ignore[no-untyped-call]
+        try:
+            return sum(self._client.nthreads().values())  # type: ignore[no-untyped-call]
+        except OSError as error:
+            raise self._gone() from error
 
     def _finished(self) -> "Future[bytes]":
         """Wait for a task that is finished, or given up by the scheduler.
@@ -222,10 +229,7 @@ class _Round:
         try:
             self._results[index] = work.result_of(future.result())
         except CancelledError as error:
-            raise ExternalError(
-                "the dask scheduler went away", seen=self._address or "the cluster of this machine",
-                expected="to be there until the work is done", next_command="the same command again", retryable=True,
-            ) from error  # fmt: skip
+            raise self._gone() from error
         except distributed.KilledWorker as error:
             self._fail(index, work.killer(self._parcel, index, f"dask gave it up after {error.allowed_failures + 1}"))
         except Exception as error:  # noqa: BLE001 - raised by `run`, once no earlier task can fail
@@ -233,6 +237,12 @@ class _Round:
         else:
             if self._progress is not None:
                 self._progress(len(self._results), len(self._parcel.tasks), self._parcel.label)
+
+    def _gone(self) -> ExternalError:
+        return ExternalError(
+            "the dask scheduler went away", seen=self._address or "the cluster of this machine",
+            expected="to be there until the work is done", next_command="the same command again", retryable=True,
+        )  # fmt: skip
 
     def _fail(self, index: int, error: Exception) -> None:
         if index < self._limit:
