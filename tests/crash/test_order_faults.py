@@ -47,7 +47,7 @@ def test_killed_at_any_named_point_or_line_under_any_fault_nothing_is_sent_twice
         bench.whole(list(FAULTS), LINES, random.Random(2024), full=FULL)
     assert not bench.wrong, told(bench)
     told(bench)
-    assert bench.counts["killed at a line"] >= 150
+    assert bench.counts["killed at a line"] >= LINES // 4  # a run may be over before the line that was drawn
     assert len(bench.kinds) == KINDS
 
 
