@@ -230,9 +230,13 @@ def _place(ctx: Context, oms: Oms, past: Panel, position: Position, plan: TradeP
     if cleared is None:
         return Guard(note=f"{position.symbol}: UNPROTECTED, a gate refused the stop at {wanted.stop}")
     made = oms.submit(cleared)
-    lost = made.status.is_final and not made.filled
+    if not made.status.is_final:  # a broker takes an order first and may end it a moment later
+        with suppress(ExternalError):
+            oms.refresh(ctx.today)
+        made = oms.orders()[made.request.client_order_id]
+    bare = made.status.is_final and position_of(oms, position.signal_id) is not None  # a part it sold guards no rest
     return Guard(order=made, note=f"{position.symbol}: UNPROTECTED, the stop at {wanted.stop} is {made.status.word}: "
-                 f"{made.detail}" if lost else "")  # fmt: skip
+                 f"{made.detail}" if bare else "")  # fmt: skip
 
 
 def _held_at_broker(ctx: Context, position: Position) -> int:

@@ -145,3 +145,15 @@ def test_a_flatten_through_the_kill_switch_sells_once_and_a_kill_with_cancel_emp
     done = run_flatten(ctx, FlattenRequest(override_kill=True, reason="test"))
     assert done.exit_code is ExitCode.OK, done.summary
     assert (sold(server), server.positions()) == (5, [])
+
+
+@pytest.mark.parametrize("traded", [None], indirect=True, ids=["stop"])
+def test_a_stop_that_sold_a_part_and_ended_leaves_the_rest_unprotected_and_says_so(traded):
+    ctx, server, price = traded
+    server.end_order(live_sells(server)[0]["client_order_id"], "canceled")
+    server.script((2, str(price)), status="canceled", symbol=SYMBOL, contains="-stop-")
+    document = run_manage_exits(ctx)
+    assert (document.exit_code, sold(server), live_sells(server)) == (ExitCode.PARTIAL, 2, [])
+    assert any("UNPROTECTED" in line for line in document.summary), document.summary
+    assert run_manage_exits(ctx).exit_code is ExitCode.OK
+    assert [o["qty"] for o in live_sells(server)] == ["3"]

@@ -47,11 +47,11 @@ def test_killed_at_any_named_point_or_line_under_any_fault_nothing_is_sent_twice
         bench.whole(list(FAULTS), LINES, random.Random(2024), full=FULL)
     assert not bench.wrong, told(bench)
     told(bench)
-    assert bench.counts["killed at a line"] >= LINES // 4  # a run may be over before the line that was drawn
+    assert bench.counts["killed at a line"] >= LINES * 2 // 3  # a run may be over before the line that was drawn
     assert len(bench.kinds) == KINDS
 
 
-COMMANDS = {"submit-totd": (1, 6), "manage-exits": (2, 4), "kobe flatten": (2, 4), "kobe reconcile": (1, 3)}
+COMMANDS = {"submit-totd": (1, 4), "manage-exits": (2, 3), "kobe flatten": (3, 3), "kobe reconcile": (1, 2)}
 """Command -> every so manyth named point is tried, and so many random lines."""
 
 

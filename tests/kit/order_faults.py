@@ -119,7 +119,7 @@ def rehearsal(operation: Operation, fault: str, number: int) -> Trial:
     after = number // operation.telling % min(MOST_BEFORE[target], 5)
     beginnings = range(2, 4) if target == PATCH else range(len(operation.deeds))  # these have a stop that is moved
     return Trial(operation=operation, beginning=beginnings[number % len(beginnings)], fault=fault,
-                 rules=rules(fault, target, after=after), count=fault == "none")  # fmt: skip
+                 rules=rules(fault, target, after=after), count=fault == "none" or target in COMPARISON)  # fmt: skip
 
 
 def at_points(rehearsed: Trial, passed: Json, dice: random.Random) -> Iterator[Trial]:
@@ -148,11 +148,11 @@ def rotated(operation: Operation, passed: Json, every: int, dice: random.Random)
 def at_lines(
     operation: Operation, passed: dict[str, Json], count: int, dice: random.Random, faults: list[str]
 ) -> Iterator[Trial]:
-    """Return so many trials that die at a random line of an undisturbed run, faults taken in turn."""
-    lines = passed["none"]["lines"]
+    """Return so many trials that die at a random line, of those counted under the fault or else without; in turn."""
     for k in range(count):
         fault = faults[k % len(faults)]
         target = dice.choices(operation.targets, weights=range(len(operation.targets), 0, -1))[0]
+        lines = passed[fault]["lines"] or passed["none"]["lines"]
         before = dice.randrange(1 + MOST_BEFORE[target] // 2)
         times = dice.choice([None, None, None, None, 3, -1]) if fault not in HANGS else None
         armed = rules(fault, target, after=before, times=times)

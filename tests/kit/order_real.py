@@ -88,7 +88,7 @@ class RealHome:
             self.server.fault("POST", "/v2/orders", "lost_after")
             self.server.fault("GET", BY_NAME[1], "504", times=-1)
         if name != "submit-totd":
-            told = found.job(found.beginning(0), scene.at(self.day, 9, 35), ["submit"])["told"]
+            told = found.do(found.beginning(0), scene.at(self.day, 9, 35), ["submit"])["told"]
             assert told[0].startswith("ExternalError") if lost else "filled" in told[0], told
         self.server.clear_faults()
         self.server.settle()

@@ -32,9 +32,13 @@ class Stage:
     made: int = field(default=0)
 
     def job(self, home: Path, instant: datetime, deeds: Sequence[str], **more: Any) -> Json:
-        """Let a child do deeds."""
+        """Return a job for a child."""
         job = {"home": str(home), "url": self.server.url, "at": instant.isoformat(), "deeds": list(deeds)}
-        return self.zygote.run({**job, "environment": PATIENT, **more})
+        return {**job, "environment": PATIENT, **more}
+
+    def do(self, home: Path, instant: datetime, deeds: Sequence[str], **more: Any) -> Json:
+        """Let a child do deeds."""
+        return self.zygote.run(self.job(home, instant, deeds, **more))
 
     def beginning(self, number: int) -> Path:
         """Return the home of a beginning."""
@@ -69,7 +73,7 @@ class Stage:
 
     def filled(self, home: Path, deeds: Sequence[str]) -> None:
         """Open positions whole."""
-        told = self.job(home, scene.at(scene.DAY, 9, 36), deeds)["told"]
+        told = self.do(home, scene.at(scene.DAY, 9, 36), deeds)["told"]
         assert all(line.startswith("filled") for line in told), told
 
 
@@ -90,7 +94,7 @@ def _flatten(stage: Stage, home: Path, number: int) -> None:
     stage.filled(home, ((AAA,), (OCO,), (AAA, BBB), (OCO,))[number])
     if number < 2:
         stage.server.configure(polls=10**6 if number else 25, first_status="accepted")
-        told = stage.job(home, scene.at(scene.DAY, 9, 50), ["enter CCC"])["told"]
+        told = stage.do(home, scene.at(scene.DAY, 9, 50), ["enter CCC"])["told"]
         assert told[0].startswith("unknown"), told
         stage.server.configure(**{"polls": 0, "first_status": "accepted", **SERVERS[number]})
 
@@ -99,13 +103,13 @@ def _reconcile(stage: Stage, home: Path, number: int) -> None:
     """A stop or target that acted unseen, a late fill, an order that never left, one whose answer was lost."""
     stage.filled(home, (OCO if number else AAA, BBB))
     stage.server.script(3, symbol="EEE")
-    told = stage.job(home, scene.at(scene.DAY, 9, 50), ["enter EEE"])["told"]
+    told = stage.do(home, scene.at(scene.DAY, 9, 50), ["enter EEE"])["told"]
     assert told[0].startswith("canceled"), told
-    died = stage.job(home, scene.at(scene.DAY, 10, 0), ["enter CCC"], die_at=["after_sent", 1])
+    died = stage.do(home, scene.at(scene.DAY, 10, 0), ["enter CCC"], die_at=["after_sent", 1])
     assert died["signal"] == signal.SIGKILL, died
     stage.server.fault("POST", "/v2/orders", "lost_after")
     stage.server.fault("GET", BY_NAME[1], "504", times=-1, after=4)
-    told = stage.job(home, scene.at(scene.DAY, 10, 5), ["enter DDD"])["told"]
+    told = stage.do(home, scene.at(scene.DAY, 10, 5), ["enter DDD"])["told"]
     assert told[0].startswith("ExternalError"), told
     stage.server.clear_faults()
     stage.server.settle()

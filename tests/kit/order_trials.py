@@ -2,7 +2,8 @@
 
 A trial has three acts. The first runs the operation with a fault armed at the server and ends by SIGKILL (or with the
 kill switch made on the way). When the fault was not met by then, a second act runs it again to meet it. The last runs
-it with nothing going wrong, as after a restart, compares both books and looks at everything.
+it with nothing going wrong, as after a restart, compares both books and looks at everything; it has a process of its
+own, which the second act shares.
 """
 
 import json
@@ -35,7 +36,9 @@ class Outcome:
     faults: list[str]
 
     def __str__(self) -> str:
-        acts = [f"    signal {a['signal']}: {a.get('told')}" for a in self.acts]
+        acts = [
+            f"    signal {a['signal']}: {(a.get('first') or {}).get('told', '')} {a.get('told')}" for a in self.acts
+        ]
         return "\n".join([str(self.trial), *(f"  {fault}" for fault in self.faults), *acts])
 
 
@@ -90,16 +93,18 @@ class Bench:
         """Run a trial and judge it."""
         server, home = self.stage.server, self.stage.open(trial.beginning, trial.rules, trial.scripts)
         disturbed = {"environment": HASTY if trial.fault in HANGS else PATIENT}
-        acts = [self._act(trial, home, 0, **disturbed, **trial.where)]
+        acts = [self.stage.zygote.run(self._act(trial, home, 0, **disturbed, **trial.where))]
         so_far = server.so_far()
         faults = checks.without_intent(so_far["names"], checks.on_record(home))  # its process has just died
-        if so_far["scripts"] or (trial.rules and not so_far["met"]):
-            acts.append(self._act(trial, home, 1, **disturbed))
-        server.clear_faults()
         faults += self._switch_off(home)
-        acts.append(self._act(trial, home, 2, look=True))
+        first = None
+        if (trial.scripts and so_far["scripts"]) or (trial.rules and not so_far["met"]):
+            first = self._act(trial, home, 1, **disturbed)
+        else:
+            server.clear_faults()
+        acts.append(self.stage.zygote.run(self._act(trial, home, 2, look=True, first=first)))
         if trial.fault == UNFILLED and trial.operation.targets == ENTRY:
-            acts.append(self._act(trial, home, 12, " retry=1", look=True))
+            acts.append(self.stage.zygote.run(self._act(trial, home, 12, " retry=1", look=True)))
         outcome = Outcome(trial, acts, server.told(), faults)
         outcome.faults += self._judged(outcome)
         self._count(outcome)

@@ -1,8 +1,8 @@
 """A process that has imported everything once and forks one child for each job, so that a job costs no start.
 
 It reads one job as JSON a line and answers with one line: the signal that killed the child (0: none) and what the
-child wrote. `Zygote` starts one and speaks to it. It has no thread of its own and computes nothing in polars, whose
-threads would not survive a fork.
+child wrote. `Zygote` starts one and speaks to it. It has no Python thread but its own and computes nothing in polars,
+whose workers would not survive a fork; what polars starts when it is imported are housekeepers of its memory, asleep.
 """
 
 import functools
@@ -94,7 +94,14 @@ class Runner:
         self._manager = desk.manager
 
     def run(self, job: Json) -> Json:
-        """Do a job; returns how each deed went, the points and lines passed, and what was to be looked at."""
+        """Do a job; returns how each deed went, the points and lines passed, and what was to be looked at.
+
+        A job `first` is done before it, on a context of its own; then nothing goes wrong any more at the server.
+        """
+        if job.get("first"):
+            first = self.run(job["first"])
+            Shelf(job["url"]).clear_faults()
+            return {**self.run({**job, "first": None}), "first": first}
         os.environ |= job.get("environment", {})
         steps = Steps(job, Path(job["home"]))
         self._instrument(steps)
