@@ -22,6 +22,9 @@ _GUARDS = {name: f"BEFORE {deed} ON {schema.TABLE}" for name, deed in schema.GUA
     "events_never_replaced": f"""BEFORE INSERT ON {schema.TABLE} WHEN EXISTS (SELECT 1 FROM {schema.TABLE}
         WHERE sequence = NEW.sequence OR (stream = NEW.stream AND key = NEW.key))""",  # noqa: S608 - our own name
 }
+# one statement: between two, another writer makes the schema, and a ledger looks like another program's file
+_STRUCTURE = """SELECT stamp.user_version, made.name FROM pragma_user_version AS stamp
+    LEFT JOIN sqlite_master AS made ON substr(made.name, 1, 7) != 'sqlite_'"""
 _NO_FILE = (0, 0)
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}
@@ -210,10 +213,9 @@ class SqliteDatabase:
         return self._connect(read_only=read_only)
 
     def _version_and_names(self, connection: sqlite3.Connection) -> tuple[int, set[str]]:
-        """Read the version of a file's schema and the names of its tables, indexes and triggers."""
-        version = self._run(connection, "PRAGMA user_version")[0][0]
-        names = self._run(connection, "SELECT name FROM sqlite_master WHERE substr(name, 1, 7) != 'sqlite_'")
-        return int(version), {str(row[0]) for row in names}
+        """Read the version of a file's schema and the names of its tables, indexes and triggers, all of one moment."""
+        rows = self._run(connection, _STRUCTURE)
+        return int(rows[0][0]), {str(name) for _version, name in rows if name is not None}
 
     def _asking(self, connection: sqlite3.Connection) -> Ask:
         return lambda statement, values: self._run(connection, statement, values)

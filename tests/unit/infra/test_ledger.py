@@ -169,6 +169,33 @@ def test_threads_that_append_and_read_at_once_lose_nothing(address: str, clock: 
         assert [e.sequence for e in ledger.events("things")] == list(range(1, 101))
 
 
+def test_a_ledger_that_is_just_being_made_is_never_taken_for_another_programs(
+    tmp_path: Path, clock: SteppingClock
+) -> None:
+    """Readers and writers meet at a file's first moment, forty times."""
+    faults: list[BaseException] = []
+    for turn in range(40):
+        with closing(SqlLedger(str(tmp_path / f"{turn}.db"), clock, busy_timeout_s=30)) as ledger:
+            together = threading.Barrier(8)
+
+            def first(name: int, ledger: SqlLedger = ledger, together: threading.Barrier = together) -> None:
+                try:
+                    together.wait()
+                    if name % 2:
+                        ledger.append("things", str(name), "made", {}, key=str(name))
+                    ledger.events("things")
+                except BaseException as error:  # noqa: BLE001 - a thread's failure is this test's
+                    faults.append(error)
+
+            threads = [threading.Thread(target=first, args=(name,)) for name in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(ledger.events("things")) == 4
+    assert not faults
+
+
 def test_what_cannot_be_said_leaves_no_trace(ledger: SqlLedger, address: str, clock: SteppingClock) -> None:
     for payload in ({"x": float("nan")}, {"x": object()}):
         with pytest.raises((ValueError, TypeError)):
