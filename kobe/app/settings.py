@@ -13,15 +13,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from kobe.app.operation_settings import NotifySettings, ScheduleSettings, Section, ServiceSettings, WatchSettings
 from kobe.core.errors import ConfigError
-
-
-class Section(BaseModel):
-    """A part of the configuration."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class RunSettings(Section):
@@ -51,7 +46,7 @@ class DataSettings(Section):
     adjustment: Literal["raw", "split"] = "raw"
     alpaca_feed: Literal["iex", "sip"] = "iex"
     universe: str = ""
-    base_urls: dict[str, str] = {}
+    base_urls: dict[str, str] = Field(default={})
 
 
 class EarningsSettings(Section):
@@ -244,6 +239,10 @@ class Settings(Section):
     scan: ScanSettings = ScanSettings()
     sim: SimSettings = SimSettings()
     compute: ComputeSettings = ComputeSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    notify: NotifySettings = NotifySettings()
+    watch: WatchSettings = WatchSettings()
+    service: ServiceSettings = ServiceSettings()
 
 
 ENV_PREFIX = "KOBE_"
