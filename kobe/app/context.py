@@ -10,6 +10,7 @@ from kobe.app.entry_filter import EarningsFilter, EntryFilter, earnings_filter, 
 from kobe.backtest.costs import CostModel, CostRates, cost_schedule
 from kobe.core.calendar import Calendar
 from kobe.core.clock import Clock, new_york_date
+from kobe.core.messages import Notifier
 from kobe.core.panel import Panel
 from kobe.core.ports import Artifacts, AuditLog, Broker, Compute, Ledger, Progress, QuoteSource
 from kobe.data import universe
@@ -157,6 +158,7 @@ class Context:
     compute: Compute
     fold: OrderFold
     wait: Callable[[float], None]
+    notifier: Notifier
     run_id: str
     armed: bool = False
     progress: Progress | None = field(default=None)

@@ -56,7 +56,7 @@ def run_explain(ctx: Context, request: ExplainRequest) -> Document:
         "casual": narrative.casual(pick, like.won, len(like.nearest)),
         "technical": narrative.technical(pick, saw),
     }
-    bars, levels = _chart(ctx, pick, session, saw)
+    bars, levels = chart(ctx, pick, session, saw)
     document = pick_report.build(
         pick_report.Case(
             pick=pick, decision=chosen, saw=saw, bars=bars, levels=levels,
@@ -109,7 +109,7 @@ def _shares(
     )
 
 
-def _chart(
+def chart(
     ctx: Context, pick: dict[str, Any], session: date, saw: Sequence[dict[str, Any]]
 ) -> tuple[list[Ohlc], dict[str, float]]:
     """Return the last bars in dollars of the signal's day, and the levels of the trade in the same."""

@@ -1,49 +1,61 @@
-"""The day, as a table: which job runs when, relative to the session, and how late it may still run.
+"""The day, as a table: which job runs when, relative to the session, how late it may still run, and what it needs.
 
 A job is a function a person can run; `kobe jobs run NAME` is the scheduler's own path. It is done when its record
-for that session says so, and running it again has no second effect.
+for that session says so, and running it again has no second effect (`app/perform.py`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
-from kobe.app import breakers, desk, protect, runs
+from kobe.app.backup import run_backup
 from kobe.app.context import Context
 from kobe.app.eod_report import run_eod_report
 from kobe.app.holdings import run_holdings
 from kobe.app.manage_exits import run_manage_exits
+from kobe.app.morning_report import run_morning_report
 from kobe.app.prepare import run_prepare
 from kobe.app.reconcile import run_reconcile
 from kobe.app.scan import ScanRequest, run_scan
-from kobe.app.status import run_status
 from kobe.app.submit_totd import SubmitRequest, run_submit_totd
+from kobe.app.weekly_report import run_weekly_report
 from kobe.core.calendar import Calendar
 from kobe.core.clock import NEW_YORK
-from kobe.core.errors import DataError, ExitCode, ExternalError, IntegrityError, KobeError, UsageError
-from kobe.core.types import JobRecord
-from kobe.infra.locks import Lease
-from kobe.reports.document import Document, Section, Table
+from kobe.core.errors import ExitCode, KobeError, UsageError
+from kobe.reports.document import Document
 
 MINUTE = timedelta(minutes=1)
-FAILED_SCHEMA = "kobe.job_failed/1"
+HOUR = 60 * MINUTE
+SATURDAY = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """An instant of a session: minutes after the open, a New York time, or minutes around the close."""
+    """An instant of a session: minutes after the open, a New York time, minutes around the close, or the weekend."""
 
     after_open: int | None = None
     at: time | None = None
     after_close: int | None = None
+    on_saturday: time | None = None
 
-    def instant(self, calendar: Calendar, session: date) -> datetime:
-        """Return the instant in a session; half days move what hangs on the close."""
+    def instant(self, calendar: Calendar, session: date) -> datetime | None:
+        """Return the instant in a session; half days move what hangs on the close.
+
+        The Saturday belongs to the last session of its week; in the others it is None.
+        """
         if self.after_open is not None:
             return calendar.opens_at(session) + self.after_open * MINUTE
         if self.at is not None:
             return datetime.combine(session, self.at, NEW_YORK)
+        if self.on_saturday is not None:
+            day = session + timedelta(days=SATURDAY - session.weekday())
+            return datetime.combine(day, self.on_saturday, NEW_YORK) if ends_week(calendar, session) else None
         return calendar.closes_at(session) + (self.after_close or 0) * MINUTE
+
+    def is_after(self, calendar: Calendar, session: date) -> bool:
+        """Say whether it lies behind the close: what belongs there is made up for on the next day."""
+        instant = self.instant(calendar, session)
+        return instant is not None and instant >= calendar.closes_at(session)
 
     @property
     def words(self) -> str:
@@ -52,33 +64,61 @@ class Slot:
             return f"open + {self.after_open} min"
         if self.at is not None:
             return f"{self.at:%H:%M} ET"
+        if self.on_saturday is not None:
+            return f"Saturday {self.on_saturday:%H:%M} ET"
         return f"close {self.after_close:+d} min"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One line of the day.
 
-    `grace` is how late the job may start; None means at the next opportunity, however late (exits, books).
-    `due` says in which sessions there is anything to do; in the others the job does not exist. `unfinished` says of
-    what it reports that something is left: it is then run again, by the runner each minute for as long as `patience`.
-    `until` is the slot from which on another job does its work.
+    Attributes:
+        name: what people and records call it.
+        summary: what it does.
+        slot: when it begins.
+        grace: how late it may begin; None: at the next opportunity, however late (exits, books, reports).
+        run: the work.
+        due: in which sessions there is anything to do; in the others the job does not exist.
+        needs: jobs of the same session that must be done first; where one of them never will be, this one is missed.
+        unfinished: says of what it reports that something is left: it is then run again, by the runner each minute
+            for as long as `patience`.
+        until: the slot from which on another job does its work.
+        timeout: a process that takes longer is killed.
+        memory_mb: a process that takes more is killed.
+        critical: money depends on it: when it is given up, nothing is opened any more and a person is called.
     """
 
     name: str
     summary: str
     slot: Slot
-    grace: timedelta | None
+    grace: timedelta | None = None
     run: Callable[[Context, date], Document]
     due: Callable[[Context, date], bool] = lambda _ctx, _day: True
+    needs: tuple[str, ...] = ()
     unfinished: Callable[[Document], bool] = lambda _document: False
     patience: timedelta = timedelta(0)
     until: Slot | None = None
+    timeout: timedelta = 5 * MINUTE
+    memory_mb: int = 2048
+    critical: bool = False
 
 
-def _ends_week(calendar: Calendar, session: date) -> bool:
+def ends_week(calendar: Calendar, session: date) -> bool:
     """Say whether a session is the last of its week: a Thursday where the Friday is a holiday."""
     return calendar.next(session).isocalendar()[:2] != session.isocalendar()[:2]
+
+
+def _fetch(ctx: Context, _session: date) -> Document:
+    from kobe.app.fetch_bars import FetchRequest, run_fetch
+
+    return run_fetch(ctx, FetchRequest())
+
+
+def _check(ctx: Context, _session: date) -> Document:
+    from kobe.app.doctor import run_doctor
+
+    return run_doctor(ctx)
 
 
 def _watch(ctx: Context, session: date) -> Document:
@@ -101,6 +141,20 @@ def _learn(ctx: Context, session: date) -> Document:
     return run_promote(ctx)
 
 
+def _screen(ctx: Context, _session: date) -> Document:
+    from kobe.app.research_screen import ScreenRequest, run_research_screen
+
+    return run_research_screen(ctx, ScreenRequest())
+
+
+def _has_bars(ctx: Context, _session: date) -> bool:
+    """Say whether there is anything to decide on; a store that cannot be read is for the job itself to report."""
+    try:
+        return ctx.store.held() is not None
+    except KobeError:
+        return True
+
+
 def _partial(document: Document) -> bool:
     return document.exit_code is ExitCode.PARTIAL
 
@@ -109,39 +163,64 @@ def _waits_for_a_split(document: Document) -> bool:
     return bool(document.data.get("waiting"))
 
 
+def _learns(ctx: Context, day: date) -> bool:
+    return ctx.settings.meta.weekly and ends_week(ctx.calendar, day) and _has_bars(ctx, day)
+
+
+def _researches(ctx: Context, day: date) -> bool:
+    return ctx.settings.schedule.research and ends_week(ctx.calendar, day) and _has_bars(ctx, day)
+
+
+EARLY, REPORTED, CHECKED = Slot(at=time(6, 0)), Slot(at=time(6, 30)), Slot(at=time(8, 0))
 MORNING, RETRY = Slot(after_open=5), Slot(at=time(10, 30))
 CLOSING, EVENING = Slot(after_close=-5), Slot(after_close=20)
+NIGHT, WEEKEND = Slot(at=time(22, 0)), Slot(on_saturday=time(10, 0))
 
 JOBS: tuple[Job, ...] = (
-    Job("holdings", "splits and other corporate actions of what is held", Slot(at=time(8, 0)), None, run_holdings,
-        unfinished=_waits_for_a_split),
-    Job("reconcile-open", "books against the broker before anything is decided", MORNING, None,
-        lambda ctx, _: run_reconcile(ctx)),
-    Job("exits-open", "signal exits of yesterday's close, at the open", MORNING, None,
-        lambda ctx, _: run_manage_exits(ctx), unfinished=_partial, patience=10 * MINUTE, until=CLOSING),
-    Job("scan", "picks and trade of the day from yesterday's close", MORNING, 40 * MINUTE,
-        lambda ctx, day: run_scan(ctx, ScanRequest(session=ctx.calendar.previous(day)))),
-    Job("submit", "trade of the day, first attempt", MORNING, 40 * MINUTE,
-        lambda ctx, _: run_submit_totd(ctx, SubmitRequest())),
-    Job("retry", "second attempt of an order that filled nothing", RETRY, 60 * MINUTE,
-        lambda ctx, _: run_submit_totd(ctx, SubmitRequest(retry=True))),
-    Job("exits-close", "time exits, five minutes before the close", CLOSING, None,
-        lambda ctx, _: run_manage_exits(ctx), unfinished=_partial, patience=3 * MINUTE),
-    Job("reconcile", "books against the broker after the close", EVENING, None,
-        lambda ctx, _: run_reconcile(ctx)),
-    Job("prepare", "what the session looked like to the strategies, kept for the scan", EVENING, None,
-        run_prepare),
-    Job("drift", "every strategy's recent signals against its evidence", EVENING, None,
-        _watch),
-    Job("learn", "walk forward, train, judge: after the week's last close", EVENING, None,
-        _learn, lambda ctx, day: ctx.settings.meta.weekly and _ends_week(ctx.calendar, day)),
-    Job("eod-report", "the day as Markdown, HTML and JSON", EVENING, None,
-        run_eod_report),
+    Job(name="fetch-early", summary="bars that were not there in the evening", slot=EARLY,
+        run=_fetch, due=lambda ctx, _: ctx.settings.schedule.fetch, timeout=HOUR),
+    Job(name="morning-report", summary="the morning as Markdown, HTML and JSON", slot=REPORTED, grace=3 * HOUR,
+        run=run_morning_report),
+    Job(name="checks", summary="the doctor's checks, before the open", slot=CHECKED, grace=85 * MINUTE, run=_check),
+    Job(name="holdings", summary="splits and other corporate actions of what is held", slot=CHECKED,
+        run=run_holdings, unfinished=_waits_for_a_split, critical=True),
+    Job(name="reconcile-open", summary="books against the broker before anything is decided", slot=MORNING,
+        run=lambda ctx, _: run_reconcile(ctx), critical=True),
+    Job(name="exits-open", summary="signal exits of yesterday's close, at the open", slot=MORNING,
+        run=lambda ctx, _: run_manage_exits(ctx), unfinished=_partial, patience=10 * MINUTE, until=CLOSING,
+        critical=True),
+    Job(name="scan", summary="picks and trade of the day from yesterday's close", slot=MORNING, grace=40 * MINUTE,
+        run=lambda ctx, day: run_scan(ctx, ScanRequest(session=ctx.calendar.previous(day))), due=_has_bars),
+    Job(name="submit", summary="trade of the day, first attempt", slot=MORNING, grace=40 * MINUTE,
+        run=lambda ctx, _: run_submit_totd(ctx, SubmitRequest()), needs=("reconcile-open", "scan"),
+        due=_has_bars),
+    Job(name="retry", summary="second attempt of an order that filled nothing", slot=RETRY, grace=HOUR,
+        run=lambda ctx, _: run_submit_totd(ctx, SubmitRequest(retry=True)), needs=("submit",), due=_has_bars),
+    Job(name="exits-close", summary="time exits, five minutes before the close", slot=CLOSING,
+        run=lambda ctx, _: run_manage_exits(ctx), unfinished=_partial, patience=3 * MINUTE, timeout=2 * MINUTE,
+        critical=True),
+    Job(name="reconcile", summary="books against the broker after the close", slot=EVENING,
+        run=lambda ctx, _: run_reconcile(ctx), critical=True),
+    Job(name="fetch", summary="the day's bars from the providers", slot=EVENING,
+        run=_fetch, due=lambda ctx, _: ctx.settings.schedule.fetch, timeout=HOUR),
+    Job(name="prepare", summary="what the session looked like to the strategies, kept for the scan", slot=EVENING,
+        run=run_prepare, due=_has_bars),
+    Job(name="drift", summary="every strategy's recent signals against its evidence", slot=EVENING, run=_watch,
+        due=_has_bars),
+    Job(name="learn", summary="walk forward, train, judge: after the week's last close", slot=EVENING,
+        run=_learn, due=_learns, timeout=3 * HOUR, memory_mb=8192),
+    Job(name="eod-report", summary="the day as Markdown, HTML and JSON", slot=EVENING, run=run_eod_report),
+    Job(name="weekly-report", summary="the week as Markdown, HTML and JSON", slot=EVENING, run=run_weekly_report,
+        due=lambda ctx, day: ends_week(ctx.calendar, day)),
+    Job(name="backup", summary="a verified copy of the records", slot=NIGHT, timeout=HOUR,
+        run=lambda ctx, _: run_backup(ctx, prune=True), due=lambda ctx, _: ctx.settings.schedule.backup),
+    Job(name="research", summary="the alpha screen, each look counted as a trial", slot=WEEKEND, timeout=3 * HOUR,
+        memory_mb=8192, run=_screen, due=_researches),
 )  # fmt: skip
-
-
-GUARDS = Job("guards", "protection of what is held without it, between the slots", MORNING, None,
-             lambda ctx, _: run_manage_exits(ctx))  # fmt: skip
+GUARDS = Job(
+    name="guards", summary="protection of what is held without it, between the slots", slot=MORNING,
+    run=lambda ctx, _: run_manage_exits(ctx), critical=True,
+)  # fmt: skip
 GUARDING = (GUARDS.name, "exits-open", "exits-close")
 
 
@@ -156,167 +235,13 @@ def job_named(name: str) -> Job:
     Raises:
         UsageError: there is no such job.
     """
-    for job in JOBS:
+    for job in (*JOBS, GUARDS):
         if job.name == name:
             return job
     raise UsageError("unknown job", seen=name, expected=", ".join(j.name for j in JOBS), next_command="kobe jobs list")
 
 
-def run_job(ctx: Context, job: Job, session: date, *, again: bool = False) -> Document | None:
-    """Run a job for a session unless it is settled, and record how it ended; None when there was nothing to do.
-
-    A failure is recorded and reported, and the next job still gets its turn; damaged records stop everything.
-
-    Raises:
-        IntegrityError: records are damaged.
-    """
-    ctx.paths.state.mkdir(parents=True, exist_ok=True)
-    with Lease(ctx.paths.locks, f"job-{job.name}", ctx.clock):
-        if runs.is_settled(ctx.ledger, job.name, session) and not again:
-            return None
-        started = ctx.clock.now()
-        try:
-            document = job.run(ctx, session)
-            status = runs.UNFINISHED if job.unfinished(document) else runs.DONE
-            detail = " ".join(document.summary)[:300]
-        except IntegrityError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the job runner is one of the three places that catch everything
-            document = _failed(job, session, error)
-            status, detail = runs.FAILED, document.summary[0]
-            if isinstance(error, ExternalError | DataError):
-                breakers.note_error(ctx, f"{job.name}: {detail}")
-        _record(ctx, job, session, started, status, detail)
-    run_status(ctx)
-    return document
-
-
-def miss(ctx: Context, job: Job, session: date, why: str = "") -> None:
-    """Record that a job's time passed without it; an entry missed is never made up for."""
-    if not runs.is_settled(ctx.ledger, job.name, session):
-        _record(ctx, job, session, ctx.clock.now(), runs.MISSED, why or f"its grace of {job.grace} was over")
-
-
 def slots(calendar: Calendar, session: date) -> list[datetime]:
-    """Return the distinct instants of a session at which something is due, in order."""
-    return sorted({job.slot.instant(calendar, session) for job in JOBS})
-
-
-def tick(ctx: Context) -> list[tuple[str, Document]]:
-    """Run everything that is due now, in the order of the table; the one path of runner, cron and simulation.
-
-    What is too late is recorded as missed. After an interruption the evening jobs of the session before are made
-    up for; its entries are not.
-    """
-    now, today = ctx.clock.now(), ctx.today
-    done: list[tuple[str, Document]] = []
-    if runs.any_before(ctx.ledger, today):
-        done += _tick_session(ctx, now, ctx.calendar.previous(today), late=True)
-    if today in ctx.calendar:
-        done += _tick_session(ctx, now, today, late=False)
-        if _guards_are_due(ctx):
-            document = run_job(ctx, GUARDS, today, again=True)
-            done += [] if document is None else [(GUARDS.name, document)]
-    return done
-
-
-def again_at(ctx: Context) -> datetime | None:
-    """Return when the runner wakes for what is left: in a minute, while an exit is not done or a position naked."""
-    now, today = ctx.clock.now(), ctx.today
-    if today not in ctx.calendar:
-        return None
-    for job in jobs_of(ctx, today):
-        begins = job.slot.instant(ctx.calendar, today)
-        left = begins <= now and now + MINUTE <= begins + job.patience
-        if left and not runs.is_settled(ctx.ledger, job.name, today):
-            return now + MINUTE
-    return now + MINUTE if _is_naked(ctx, now + MINUTE) else None
-
-
-def _guards_are_due(ctx: Context) -> bool:
-    """Say whether a position is without its guard and nobody has seen to it within the last minute."""
-    now = ctx.clock.now()
-    if not _is_naked(ctx, now):
-        return False
-    ran = [r for r in runs.history(ctx.ledger) if r.session == ctx.today and r.status != runs.MISSED]
-    return all(now - r.finished >= MINUTE for r in ran if r.job in GUARDING)
-
-
-def _is_naked(ctx: Context, instant: datetime) -> bool:
-    """Say whether the exchange is open at an instant of today and a position lies there without its guard."""
-    opens, closes = ctx.calendar.opens_at(ctx.today), ctx.calendar.closes_at(ctx.today)
-    if not opens <= instant < closes or ctx.kill_switch.blocks(closing=True) is not None:
-        return False
-    return bool(protect.uncovered(desk.manager(ctx)))
-
-
-def _tick_session(ctx: Context, now: datetime, session: date, *, late: bool) -> list[tuple[str, Document]]:
-    done = []
-    for job in jobs_of(ctx, session):
-        instant = job.slot.instant(ctx.calendar, session)
-        if now < instant or runs.is_settled(ctx.ledger, job.name, session):
-            continue
-        expired = job.grace is not None and now > instant + job.grace
-        if expired or (late and job.slot != EVENING):
-            miss(ctx, job, session)
-            continue
-        if job.until is not None and now >= job.until.instant(ctx.calendar, session):
-            miss(ctx, job, session, f"from {job.until.words} on another job does its work")
-            continue
-        document = run_job(ctx, job, session)
-        if document is not None:
-            done.append((job.name, document))
-    return done
-
-
-def _record(ctx: Context, job: Job, session: date, started: datetime, status: str, detail: str) -> None:
-    record = JobRecord(
-        job=job.name, session=session, run_id=ctx.run_id, status=status, started=started,
-        finished=ctx.clock.now(), outputs={}, detail=detail,
-    )  # fmt: skip
-    runs.write(ctx.ledger, record)
-    ctx.audit.append("job", {"job": job.name, "session": str(session), "status": status, "detail": detail})
-
-
-def _failed(job: Job, session: date, error: Exception) -> Document:
-    message = error.message if isinstance(error, KobeError) else f"{type(error).__name__}: {error}"
-    code = error.exit_code if isinstance(error, KobeError) else ExitCode.FAULT
-    return Document(
-        schema=FAILED_SCHEMA, title=f"{job.name} of {session} failed", summary=(message,),
-        data={"job": job.name, "session": str(session), "error": message}, exit_code=code,
-    )  # fmt: skip
-
-
-def run_jobs_list(ctx: Context) -> Document:
-    """List the timetable with the instants of the current or next session."""
-    day = ctx.today if ctx.today in ctx.calendar else ctx.calendar.next(ctx.today)
-    rows = tuple(
-        (j.name, j.slot.words, f"{j.slot.instant(ctx.calendar, day).astimezone(NEW_YORK):%Y-%m-%d %H:%M} ET",
-         "any" if j.grace is None else f"{int(j.grace.total_seconds() // 60)} min", j.summary)
-        for j in JOBS
-    )  # fmt: skip
-    columns = ("job", "when", "next", "may be late", "does")
-    return Document(
-        schema="kobe.jobs/1",
-        title=f"The day of {day}",
-        sections=(Section(title="", table=Table(columns=columns, rows=rows)),),
-        data={"session": str(day), "jobs": [dict(zip(columns, row, strict=True)) for row in rows]},
-    )
-
-
-def run_one(ctx: Context, name: str, session: date | None, *, again: bool) -> Document:
-    """Run one job by name; a settled one says so."""
-    job = job_named(name)
-    day = session or ctx.today
-    if day not in ctx.calendar:
-        return Document(
-            schema="kobe.job/1", title=f"{name} of {day}", summary=(f"{day} is not a session: nothing to do",),
-            data={"job": name, "session": str(day), "status": "holiday"},
-        )  # fmt: skip
-    document = run_job(ctx, job, day, again=again)
-    if document is not None:
-        return document
-    return Document(
-        schema="kobe.job/1", title=f"{name} of {day}", summary=("already done; --again runs it once more",),
-        data={"job": name, "session": str(day), "status": "already_done"},
-    )  # fmt: skip
+    """Return the distinct instants at which something of a session is due, in order."""
+    instants = {job.slot.instant(calendar, session) for job in JOBS}
+    return sorted(instant for instant in instants if instant is not None)

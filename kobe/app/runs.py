@@ -1,55 +1,131 @@
-"""Records of job runs in the ledger: what ran for which session, and how it ended."""
+"""Records of job runs in the ledger: what ran for which session, how it ended, and whether it is settled."""
 
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, datetime
 
 from kobe.core.clock import from_ns, to_ns
 from kobe.core.ports import Event, Ledger
 from kobe.core.types import JobRecord
 
-STREAM = "jobs"
+STREAM, BEGUN = "jobs", "job_sessions"
+STARTED = "started"
 DONE, FAILED, MISSED = "done", "failed", "missed"
 UNFINISHED = "unfinished"
 """It ran, and something it must do is left: it is run again."""
+TIMED_OUT, OUT_OF_MEMORY, CRASHED = "timed_out", "out_of_memory", "crashed"
+GIVEN_UP = "given_up"
+"""It failed as often as the rule allows: a person decides."""
+SETTLED = (DONE, MISSED, GIVEN_UP)
+BAD_ENDS = (FAILED, TIMED_OUT, OUT_OF_MEMORY, CRASHED)
+LOOKED_BACK = 5
+_YEARS_BACK = 2
 
 
-def write(ledger: Ledger, record: JobRecord) -> None:
-    """Append one run."""
-    entity = f"{record.session}:{record.job}"
-    count = len(ledger.events(STREAM, entity=entity))
-    payload = {
-        "job": record.job, "session": str(record.session), "run": record.run_id, "status": record.status,
-        "started_ns": to_ns(record.started), "finished_ns": to_ns(record.finished), "detail": record.detail,
-        "outputs": record.outputs,
-    }  # fmt: skip
-    ledger.append(STREAM, entity, record.status, payload, key=f"{entity}:{count + 1}")
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a job stands in a session: every event of it, oldest first."""
+
+    events: tuple[Event, ...]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it was done, declared missed or given up."""
+        return any(e.kind in SETTLED for e in self.events)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was done."""
+        return any(e.kind == DONE for e in self.events)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has begun and nobody wrote how it ended: it runs, or its process died."""
+        return bool(self.events) and self.events[-1].kind == STARTED
+
+    @property
+    def bad_ends(self) -> tuple[Event, ...]:
+        """How it failed so far."""
+        return tuple(e for e in self.events if e.kind in BAD_ENDS)
+
+    @property
+    def ended(self) -> datetime | None:
+        """When it was written last, None when it never was."""
+        return from_ns(self.events[-1].at_ns) if self.events else None
+
+
+def standing(ledger: Ledger, job: str, session: date) -> Standing:
+    """Return where a job stands in a session."""
+    return Standing(tuple(e for e in ledger.events(STREAM, entity=str(session)) if e.payload["job"] == job))
+
+
+def standings(ledger: Ledger, session: date) -> dict[str, Standing]:
+    """Return where every job that has begun or was missed stands in a session."""
+    events = ledger.events(STREAM, entity=str(session))
+    names = dict.fromkeys(e.payload["job"] for e in events)
+    return {name: Standing(tuple(e for e in events if e.payload["job"] == name)) for name in names}
 
 
 def is_settled(ledger: Ledger, job: str, session: date) -> bool:
-    """Whether a job was done, or declared missed, for a session."""
-    return any(e.kind in (DONE, MISSED) for e in ledger.events(STREAM, entity=f"{session}:{job}"))
+    """Whether a job was done, declared missed or given up for a session."""
+    return standing(ledger, job, session).is_settled
 
 
-def any_before(ledger: Ledger, day: date) -> bool:
-    """Whether any job was recorded for a session before a date: this home has been running."""
-    return any(date.fromisoformat(e.payload["session"]) < day for e in ledger.events(STREAM))
+def start(ledger: Ledger, job: str, session: date, run_id: str, at: datetime) -> None:
+    """Write that a run begins, before it has any effect."""
+    _append(ledger, job, session, STARTED, {"run": run_id, "started_ns": to_ns(at)})
 
 
-def last_runs(ledger: Ledger) -> list[tuple[str, str, str, str]]:
-    """Return (job, session, status, detail) of each job's latest run, oldest first."""
+def write(ledger: Ledger, record: JobRecord, failure: str = "") -> None:
+    """Append how a run ended, with the class of its failure where it failed."""
+    payload = {
+        "run": record.run_id, "status": record.status, "started_ns": to_ns(record.started),
+        "finished_ns": to_ns(record.finished), "detail": record.detail, "outputs": record.outputs, "failure": failure,
+    }  # fmt: skip
+    _append(ledger, record.job, record.session, record.status, payload)
+
+
+def _append(ledger: Ledger, job: str, session: date, kind: str, payload: dict[str, object]) -> None:
+    ledger.append(BEGUN, str(session.year), "begun", {"session": str(session)}, key=str(session))
+    number = len(standing(ledger, job, session).events) + 1
+    told = {"job": job, "session": str(session), **payload}
+    ledger.append(STREAM, str(session), kind, told, key=f"{session}:{job}:{number}")
+
+
+def begun(ledger: Ledger, day: date) -> list[date]:
+    """Return the sessions before a date in which anything was recorded, oldest first; of the last two years."""
+    found = []
+    for year in range(day.year - _YEARS_BACK + 1, day.year + 1):
+        found += [date.fromisoformat(e.payload["session"]) for e in ledger.events(BEGUN, entity=str(year))]
+    return sorted(d for d in found if d < day)
+
+
+def last_runs(ledger: Ledger, day: date) -> list[tuple[str, str, str, str]]:
+    """Return (job, session, status, detail) of each job's latest run up to a date, oldest first.
+
+    Only the last few sessions with any run are looked at, so that it costs the same after ten years.
+    """
     latest: dict[str, Event] = {}
-    for event in ledger.events(STREAM):
-        latest.pop(event.payload["job"], None)
-        latest[event.payload["job"]] = event
-    return [(e.payload["job"], e.payload["session"], e.kind, e.payload["detail"]) for e in latest.values()]
+    for session in [*begun(ledger, day)[-LOOKED_BACK:], day]:
+        latest |= {e.payload["job"]: e for e in ledger.events(STREAM, entity=str(session)) if e.kind != STARTED}
+    ordered = sorted(latest.values(), key=lambda e: e.sequence)
+    return [(e.payload["job"], e.payload["session"], e.kind, e.payload["detail"]) for e in ordered]
 
 
 def history(ledger: Ledger) -> list[JobRecord]:
-    """Return every run, oldest first."""
-    return [
-        JobRecord(
-            job=e.payload["job"], session=date.fromisoformat(e.payload["session"]), run_id=e.payload["run"],
-            status=e.kind, started=from_ns(e.payload["started_ns"]), finished=from_ns(e.payload["finished_ns"]),
-            outputs=e.payload["outputs"], detail=e.payload["detail"],
-        )
-        for e in ledger.events(STREAM)
-    ]  # fmt: skip
+    """Return every run that ended, oldest first."""
+    return [record_of(e) for e in ledger.events(STREAM) if e.kind != STARTED]
+
+
+def of_session(ledger: Ledger, session: date) -> list[JobRecord]:
+    """Return the ended runs of one session, oldest first."""
+    return [record_of(e) for e in ledger.events(STREAM, entity=str(session)) if e.kind != STARTED]
+
+
+def record_of(event: Event) -> JobRecord:
+    """Return the record an event holds."""
+    told = event.payload
+    return JobRecord(
+        job=told["job"], session=date.fromisoformat(told["session"]), run_id=told["run"], status=event.kind,
+        started=from_ns(told["started_ns"]), finished=from_ns(told["finished_ns"]), outputs=told["outputs"],
+        detail=told["detail"],
+    )  # fmt: skip

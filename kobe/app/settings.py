@@ -6,7 +6,7 @@ Precedence, strongest first: environment (`KOBE_SECTION__KEY`), `.env` in the ho
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
@@ -253,20 +253,38 @@ def load(home: Path, config: Path | None) -> tuple[Settings, dict[str, str]]:
 
     Args:
         home: kobe's home; its `config/kobe.toml` and `.env` are read when there.
-        config: a file given on the command line instead of the home's.
+        config: a file given on the command line instead of the home's. One that ends in `.json` holds every setting
+            and is taken as it is, without `.env` and environment: so a runner tells its jobs what is in force.
 
     Raises:
         ConfigError: a file cannot be read, a key is unknown or a value out of bounds.
     """
     path = config or home / "config" / "kobe.toml"
+    if path.suffix == ".json":
+        return _whole(path)
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     if config is not None or path.is_file():
         _overlay(merged, _read(path), str(path), origins)
     for name, variables in ((".env", dotenv(home / ".env")), ("environment", dict(os.environ))):
         _overlay(merged, _from_variables(variables), name, origins)
+    settings = _checked(lambda: Settings.model_validate(merged), path)
+    return settings, origins
+
+
+def _whole(path: Path) -> tuple[Settings, dict[str, str]]:
+    """Read settings that were written down whole."""
     try:
-        settings = Settings.model_validate(merged)
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path.name} cannot be read", seen=error, next_command="kobe config validate") from error
+    settings = _checked(lambda: Settings.model_validate_json(text), path)
+    return settings, {}
+
+
+def _checked(read: Callable[[], Settings], path: Path) -> Settings:
+    try:
+        settings = read()
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(p) for p in first["loc"])
@@ -275,7 +293,7 @@ def load(home: Path, config: Path | None) -> tuple[Settings, dict[str, str]]:
             next_command="kobe config show",
         ) from error  # fmt: skip
     _check_strategies(settings)
-    return settings, origins
+    return settings
 
 
 def _check_strategies(settings: Settings) -> None:

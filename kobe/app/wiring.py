@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from kobe.app.audit import audit_chain
 from kobe.app.context import Context, PanelCache, Paths, cost_model
+from kobe.app.notify import notifier
 from kobe.app.settings import ComputeSettings, Settings, dotenv, load
 from kobe.core.calendar import Calendar, xnys
 from kobe.core.clock import Clock, SteppingClock
@@ -86,7 +87,7 @@ def build(
         models=ModelRegistry(paths.state / "models", ledger, artifacts, FileSigner(paths.state / "keys")),
         experiments=Experiments(paths.state / "experiments", ledger, artifacts),
         kill_switch=switch, broker=broker, quotes=broker, compute=compute_of(settings, paths), fold=OrderFold(ledger),
-        wait=wait, run_id=run_id, progress=progress,
+        wait=wait, notifier=notifier(paths, settings, now), run_id=run_id, progress=progress,
     )  # fmt: skip
 
 

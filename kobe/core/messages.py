@@ -59,3 +59,16 @@ class Notifier(Protocol):
     def deliver(self) -> int:
         """Send what is due now, each message at most once by us, and return how many are still waiting."""
         ...
+
+
+class Silence:
+    """A notifier that tells nobody: pretended times and simulations must never reach a person."""
+
+    def tell(self, message: Message) -> bool:
+        """Take a message and forget it."""
+        del message
+        return True
+
+    def deliver(self) -> int:
+        """Nothing is ever waiting."""
+        return 0

@@ -1,6 +1,7 @@
 """All bars of all symbols at once, symbol-major and contiguous: what every strategy and the backtest see."""
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -123,7 +124,7 @@ class Panel:
         Raises:
             MissingDataError: the panel does not hold it.
         """
-        k = int(np.searchsorted(np.asarray(self.symbols), symbol))
+        k = bisect_left(self.symbols, symbol)
         if k == len(self.symbols) or self.symbols[k] != symbol:
             raise MissingDataError(
                 "unknown symbol", seen=symbol, expected=f"one of the {len(self.symbols)} in the store",
@@ -211,12 +212,12 @@ class Panel:
             found[session] = hasher.hexdigest()
         return found
 
-    @property
+    @cached_property
     def last_session(self) -> int:
         """Session number of the newest bar of any symbol."""
         return int(self.session.max()) if len(self) else -1
 
-    @property
+    @cached_property
     def first_session(self) -> int:
         """Session number of the oldest bar of any symbol."""
         return int(self.session.min()) if len(self) else -1
@@ -226,26 +227,44 @@ class Panel:
         return np.flatnonzero(self.session == session)
 
     def until(self, session: int) -> "Panel":
-        """Cut the future off: a panel that holds no bar after a session, and no symbol without bars."""
+        """Cut the future off: a panel that holds no bar after a session, and no symbol without bars.
+
+        The last cut is kept: all the jobs of a morning ask for the same one.
+        """
         if session >= self.last_session:
             return self
-        return self._where(self.session <= session)
+        kept: tuple[int, Panel] | None = self.__dict__.get("_kept_cut")
+        if kept is None or kept[0] != session:
+            starts, ends = self.offsets[:-1], self.offsets[1:]
+            last = np.int32(session)  # a plain int would have every column copied to its own width first
+            stops = [a + int(np.searchsorted(self.session[a:b], last, "right")) for a, b in pairwise(self.offsets)]
+            kept = session, self._between(starts, np.minimum(np.array(stops, dtype=np.int64), ends))
+            self.__dict__["_kept_cut"] = kept
+        return kept[1]
 
     def select(self, symbols: set[str]) -> "Panel":
         """Keep only some symbols."""
+        starts = self.offsets[:-1]
         wanted = np.array([s in symbols for s in self.symbols], dtype=np.bool_)
-        return self._where(wanted[self.symbol_of_row])
+        return self._between(starts, np.where(wanted, self.offsets[1:], starts))
 
-    def _where(self, keep: npt.NDArray[np.bool_]) -> "Panel":
-        running = np.concatenate(([0], np.cumsum(keep)))
-        counts = np.diff(running[self.offsets])
-        present = counts > 0
+    def _between(self, starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> "Panel":
+        """Keep the rows from start to stop of every symbol, and the symbols that have any."""
+        counts = stops - starts
+        present = np.flatnonzero(counts)
         whole = counts == np.diff(self.offsets)  # how a symbol ended is not known while bars of it are cut off
         offsets = np.concatenate(([0], np.cumsum(counts[present]))).astype(np.int64)
-        columns = {name: getattr(self, name)[keep] for name in ("session", *BAR_COLUMNS, "raw_factor", "tradable")}
+
+        def kept(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            parts = [column[starts[k] : stops[k]] for k in present]
+            return np.concatenate(parts) if parts else column[:0].copy()
+
+        columns: dict[str, Any] = {
+            name: kept(getattr(self, name)) for name in ("session", *BAR_COLUMNS, "raw_factor", "tradable")
+        }
         columns["final_loss"] = np.where(whole, self.final_loss, np.nan)[present]
-        columns["dividend"] = self.dividend[keep] if self.pays else np.empty(0)
-        symbols = tuple(s for s, here in zip(self.symbols, present, strict=True) if here)
+        columns["dividend"] = kept(self.dividend) if self.pays else np.empty(0)
+        symbols = tuple(self.symbols[k] for k in present)
         return replace(self, symbols=symbols, offsets=offsets, **columns)
 
     def masked(self, tradable: npt.NDArray[np.bool_], universe: str) -> "Panel":

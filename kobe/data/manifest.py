@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from kobe.core.ids import canonical_json, short_digest
@@ -77,8 +78,9 @@ class Manifest:
         return canonical_json(document).encode()
 
 
+@lru_cache(maxsize=4)
 def parse(content: bytes) -> Manifest:
-    """Read a stored manifest.
+    """Read a stored manifest; the same bytes are read once, for every look at the panel asks whether they changed.
 
     Raises:
         ValueError, KeyError, TypeError: it is not one of this schema version.

@@ -10,10 +10,27 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Columns and rows of plain values; numbers are formatted by the renderer's one rule."""
+    """Columns and rows of plain values; numbers are formatted by the renderer's one rule.
+
+    Attributes:
+        columns: their headings.
+        rows: one cell per column.
+        words: the columns that hold words, written from the left; the others hold numbers, however they are written,
+            and the first column names its row. None: each renderer judges by the cells.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    words: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One number a reader looks for first, with what it is and a few words about it."""
+
+    label: str
+    value: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +65,7 @@ class Document:
         schema: name and version of `data`, such as `kobe.scan/1`.
         title: one line.
         summary: the answer, in at most a few lines.
+        figures: the numbers to see first; HTML shows them as a row of tiles.
         data: JSON-ready values for programs; NaN is null.
         banners: warnings every rendering must show.
         sections: the rest, in order.
@@ -57,6 +75,7 @@ class Document:
     schema: str
     title: str
     summary: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
     data: dict[str, Any] = field(default_factory=dict)
     banners: tuple[str, ...] = ()
     sections: tuple[Section, ...] = ()

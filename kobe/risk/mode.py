@@ -30,6 +30,7 @@ LIFTED_BY: dict[str, str] = {
     "drift": "kobe drift",
     "corporate_actions": "kobe jobs run holdings --again",
     "kill_switch": "kobe resume",
+    "runner": "kobe jobs history --failed",
 }
 """Source -> the command that makes it speak again."""
 

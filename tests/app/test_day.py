@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from kit.home import LAST, at
 
-from kobe.app import desk, jobs, runs, simulate, wiring
+from kobe.app import desk, jobs, runs, simulate, tick, wiring
 from kobe.app.audit import run_audit_verify
 from kobe.app.decision import champion, scan_params
 from kobe.app.reconcile import run_reconcile
@@ -35,7 +35,12 @@ def played(home, first, last=LAST):
 def test_two_weeks_run_every_job_once_end_with_equal_books_and_a_chain_that_verifies(home, first):
     ctx, document = played(home, first)
     assert document.exit_code is ExitCode.OK
-    assert document.data["counts"] == {"ran": 15 * (len(jobs.JOBS) - 1), "failed": 0, "already": 0}
+    days = ctx.calendar.between(first, LAST)
+    expected = sum(len(jobs.jobs_of(ctx, day)) for day in days)
+    assert document.data["counts"] == {"ran": expected, "failed": 0, "already": 0}
+    assert document.data["wrong"] == []
+    assert [fired for _, _, fired in document.data["jobs"]] == [wanted for _, wanted, _ in document.data["jobs"]]
+    assert len(days) == 15
     assert run_audit_verify(ctx).exit_code is ExitCode.OK
     assert len(desk.manager(ctx).book().trades) >= 3
     assert (home / "STATUS.md").read_text(encoding="utf-8").startswith("# kobe status")
@@ -185,19 +190,19 @@ def test_an_order_the_ledger_never_wrote_halts_openings_until_it_is_gone(home, f
 
 def test_a_missed_entry_is_recorded_and_never_made_up_for(home, first, calendar):
     ctx = wiring.build(home, clock=at(first, 11, 45))
-    done = dict(jobs.tick(ctx))
+    done = dict(tick.tick(ctx))
     assert set(done) == {"holdings", "reconcile-open", "exits-open"}
     missed = {r.job for r in runs.history(ctx.ledger) if r.status == "missed"}
-    assert missed == {"scan", "submit", "retry"}
+    assert missed == {"checks", "scan", "submit", "retry"}
     assert list(ctx.broker.orders()) == []
 
 
 def test_evening_jobs_of_the_day_before_are_made_up_for(home, first, calendar):
     early = wiring.build(home, clock=at(first, 9, 35))
-    jobs.tick(early)
+    tick.tick(early)
     late = wiring.build(home, clock=at(calendar.next(first), 8, 0))
-    assert [name for name, _ in jobs.tick(late)] == [
-        "reconcile", "prepare", "drift", "eod-report", "holdings",
+    assert [name for name, _ in tick.tick(late)] == [
+        "reconcile", "prepare", "drift", "eod-report", "backup", "checks", "holdings",
     ]  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def test_a_home_that_never_ran_in_a_span_has_nothing_to_compare(ctx, calendar):
 
 def test_a_trade_no_run_sent_costs_the_backtest_s_result_under_its_name(made_home, tmp_path, calendar, first):
     """The submit jobs are settled as missed: the scan decided, nobody sent."""
-    from kobe.app import jobs
+    from kobe.app import jobs, perform
     from kobe.app.scan import ScanRequest, run_scan
 
     folder = copy_home(made_home, tmp_path / "idle")
@@ -87,7 +87,7 @@ def test_a_trade_no_run_sent_costs_the_backtest_s_result_under_its_name(made_hom
     for session in calendar.between(first, LAST):
         ctx.clock.set(calendar.opens_at(session))
         run_scan(ctx, ScanRequest(session=calendar.previous(session)))
-        jobs.miss(ctx, jobs.job_named("submit"), session)
+        perform.miss(ctx, jobs.job_named("submit"), session)
     ctx.clock.set(calendar.closes_at(LAST))
     document = gap.run_gap(ctx, first, LAST)
     lines = signals(document)
@@ -112,12 +112,12 @@ def test_a_trade_the_kill_switch_refused_is_the_gate_s(made_home, tmp_path, cale
 
 
 def test_sessions_nobody_scanned_are_missed_runs(made_home, tmp_path, calendar, first):
-    from kobe.app import jobs
+    from kobe.app import jobs, perform
 
     folder = copy_home(made_home, tmp_path / "asleep")
     ctx = wiring.build(folder, clock=simulate.clock_before(first))
     for session in calendar.between(first, LAST):
-        jobs.miss(ctx, jobs.job_named("scan"), session)
+        perform.miss(ctx, jobs.job_named("scan"), session)
     ctx.clock.set(calendar.closes_at(LAST))
     lines = signals(gap.run_gap(ctx, first, LAST))
     assert lines

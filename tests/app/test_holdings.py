@@ -11,7 +11,7 @@ import pytest
 from kit import holding
 from kit.wayward import wayward
 
-from kobe.app import breakers, desk, jobs, protect, wiring
+from kobe.app import breakers, desk, jobs, perform, protect, wiring
 from kobe.app.flatten import FlattenRequest, run_flatten
 from kobe.app.holdings import run_holdings, void_split
 from kobe.app.manage_exits import run_manage_exits
@@ -240,15 +240,15 @@ def test_a_split_the_broker_has_not_carried_out_yet_is_waited_for(held):
     ctx, symbol, signal, day = held
     ctx = telling(ctx, {symbol: 7}, split_of(symbol, day, 2))
     job = jobs.job_named("holdings")
-    document = jobs.run_job(ctx, job, day)
+    document = perform.run_job(ctx, job, day)
     assert document.exit_code is ExitCode.PARTIAL
     assert "kobe jobs run holdings --again" in document.summary[1]
     assert (count(ctx, signal), guard_of(ctx, signal).request.quantity) == (7, 7)
     ctx.broker.shares = {symbol: 14}
-    document = jobs.run_job(ctx, job, day)
+    document = perform.run_job(ctx, job, day)
     assert document is not None, "it was not over"
     assert count(ctx, signal) == 14
-    assert jobs.run_job(ctx, job, day) is None
+    assert perform.run_job(ctx, job, day) is None
 
 
 def test_the_same_split_told_again_for_another_session_is_not_applied_twice(held):

@@ -8,7 +8,7 @@ import pytest
 from kit import holding
 from kit.wayward import wayward
 
-from kobe.app import desk, jobs, protect, runs, wiring
+from kobe.app import desk, jobs, perform, protect, runs, tick, wiring
 from kobe.app.manage_exits import run_manage_exits
 from kobe.core.errors import ExitCode
 from kobe.execution import exits
@@ -35,7 +35,7 @@ def ctx(base, tmp_path):
     ctx = wayward(wiring.build(shutil.copytree(base, tmp_path / "home"), clock=holding.clock(DAY, 12, 0)))
     for job in jobs.JOBS:
         if job.name != "exits-close":
-            jobs.miss(ctx, job, DAY)
+            perform.miss(ctx, job, DAY)
     return ctx
 
 
@@ -51,31 +51,31 @@ def statuses(ctx, name):
 def test_exits_that_did_not_end_are_run_again_by_the_next_wake(ctx):
     ctx.broker.plan("submit", *["reject"] * 3)
     holding.move(ctx, DAY, 15, 55)
-    assert [(name, told.exit_code) for name, told in jobs.tick(ctx)] == [("exits-close", ExitCode.PARTIAL)]
+    assert [(name, told.exit_code) for name, told in tick.tick(ctx)] == [("exits-close", ExitCode.PARTIAL)]
     assert not runs.is_settled(ctx.ledger, "exits-close", DAY)
-    assert jobs.again_at(ctx) == ctx.clock.now() + MINUTE
-    ctx.clock.set(jobs.again_at(ctx))
-    assert [(name, told.exit_code) for name, told in jobs.tick(ctx)] == [("exits-close", ExitCode.OK)]
+    assert tick.again_at(ctx) == ctx.clock.now() + MINUTE
+    ctx.clock.set(tick.again_at(ctx))
+    assert [(name, told.exit_code) for name, told in tick.tick(ctx)] == [("exits-close", ExitCode.OK)]
     assert statuses(ctx, "exits-close") == ["unfinished", "done"]
     assert desk.manager(ctx).book().positions == ()
-    assert jobs.again_at(ctx) is None
-    assert jobs.tick(ctx) == []
+    assert tick.again_at(ctx) is None
+    assert tick.tick(ctx) == []
 
 
 def test_the_runner_stops_waking_for_exits_two_minutes_before_the_close_and_tries_once_more_in_the_evening(ctx):
     ctx.broker.plan("submit", *["reject"] * 3)
     holding.move(ctx, DAY, 15, 57, 30)
-    jobs.tick(ctx)
+    tick.tick(ctx)
     assert guard_of(ctx) is not None
-    assert jobs.again_at(ctx) is None
+    assert tick.again_at(ctx) is None
     holding.move(ctx, DAY, 16, 20)
-    assert [name for name, _ in jobs.tick(ctx)] == ["exits-close"]
+    assert [name for name, _ in tick.tick(ctx)] == ["exits-close"]
     assert guard_of(ctx) is not None
 
 
 def test_at_the_closing_slot_the_exits_of_the_open_are_left_to_those_of_the_close(base, tmp_path):
     ctx = wayward(wiring.build(shutil.copytree(base, tmp_path / "home"), clock=holding.clock(DAY, 15, 55)))
-    done = [name for name, _ in jobs.tick(ctx)]
+    done = [name for name, _ in tick.tick(ctx)]
     assert "exits-close" in done
     assert "exits-open" not in done
     assert statuses(ctx, "exits-open") == ["missed"]
@@ -83,48 +83,48 @@ def test_at_the_closing_slot_the_exits_of_the_open_are_left_to_those_of_the_clos
 
 def test_exits_of_the_open_are_repeated_for_ten_minutes(base, tmp_path):
     ctx = wayward(wiring.build(shutil.copytree(base, tmp_path / "home"), clock=holding.clock(DAY, 9, 40)))
-    assert jobs.again_at(ctx) == ctx.clock.now() + MINUTE
+    assert tick.again_at(ctx) == ctx.clock.now() + MINUTE
     holding.move(ctx, DAY, 9, 50)
-    assert jobs.again_at(ctx) is None
+    assert tick.again_at(ctx) is None
 
 
 def test_a_position_without_its_guard_gets_it_at_the_next_wake_and_not_twice_within_a_minute(ctx):
     ctx.broker.inner.cancel(guard_of(ctx).request.client_order_id)
     desk.manager(ctx).refresh(DAY)
     assert len(protect.uncovered(desk.manager(ctx))) == 1
-    assert jobs.again_at(ctx) == ctx.clock.now() + MINUTE
+    assert tick.again_at(ctx) == ctx.clock.now() + MINUTE
     ctx.broker.plan("submit", "reject")
-    assert [(name, told.exit_code) for name, told in jobs.tick(ctx)] == [("guards", ExitCode.PARTIAL)]
+    assert [(name, told.exit_code) for name, told in tick.tick(ctx)] == [("guards", ExitCode.PARTIAL)]
     ctx.clock.advance(seconds=59)
-    assert jobs.tick(ctx) == []
+    assert tick.tick(ctx) == []
     ctx.clock.advance(seconds=1)
-    assert [(name, told.exit_code) for name, told in jobs.tick(ctx)] == [("guards", ExitCode.OK)]
+    assert [(name, told.exit_code) for name, told in tick.tick(ctx)] == [("guards", ExitCode.OK)]
     assert protect.uncovered(desk.manager(ctx)) == []
     ctx.clock.advance(seconds=60)
-    assert jobs.tick(ctx) == []
-    assert jobs.again_at(ctx) is None
+    assert tick.tick(ctx) == []
+    assert tick.again_at(ctx) is None
 
 
 @pytest.mark.parametrize(("hour", "minute"), [(8, 30), (16, 0)])
 def test_guards_are_not_chased_while_the_exchange_is_closed(ctx, hour, minute):
     ctx.broker.inner.cancel(guard_of(ctx).request.client_order_id)
     desk.manager(ctx).refresh(DAY)
-    jobs.miss(ctx, jobs.job_named("exits-close"), DAY)
+    perform.miss(ctx, jobs.job_named("exits-close"), DAY)
     holding.move(ctx, DAY, hour, minute)
-    assert jobs.tick(ctx) == []
-    assert jobs.again_at(ctx) is None
+    assert tick.tick(ctx) == []
+    assert tick.again_at(ctx) is None
 
 
 def test_guards_are_not_chased_under_the_kill_switch(ctx):
     ctx.broker.inner.cancel(guard_of(ctx).request.client_order_id)
     desk.manager(ctx).refresh(DAY)
     ctx.kill_switch.engage("test")
-    assert jobs.tick(ctx) == []
-    assert jobs.again_at(ctx) is None
+    assert tick.tick(ctx) == []
+    assert tick.again_at(ctx) is None
 
 
 def test_a_signal_exit_that_is_repeated_counts_one_settled_run(ctx):
     job = replace(jobs.job_named("exits-close"), run=lambda *_: run_manage_exits(ctx))
     holding.move(ctx, DAY, 15, 55)
-    assert jobs.run_job(ctx, job, DAY).exit_code is ExitCode.OK
-    assert jobs.run_job(ctx, job, DAY) is None
+    assert perform.run_job(ctx, job, DAY).exit_code is ExitCode.OK
+    assert perform.run_job(ctx, job, DAY) is None

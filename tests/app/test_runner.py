@@ -2,37 +2,141 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from kobe.app import jobs, wiring
+from kobe.app import heartbeat, runs, wiring
 from kobe.app.runner_once import runner_lease
+from kobe.app.settings import load
+from kobe.app.supervise import IN_FORCE
+from kobe.app.watchman import ClockWatch, Signs
+from kobe.core.clock import NEW_YORK
 from kobe.core.errors import ExternalError
-from kobe.interfaces.scheduler.runner import refill
+from kobe.infra.records import audit
 from kobe.interfaces.scheduler.timetable import wake_ups
 
+posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_the_runner_starts_on_an_empty_home_tells_the_timetable_and_stops_on_sigterm(tmp_path):
-    command = [sys.executable, "-m", "kobe", "--home", str(tmp_path / "home"), "run"]
-    out_file = tmp_path / "out.txt"
-    with (
-        out_file.open("w") as stdout,
-        subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True) as process,
-    ):
-        lines = iter(process.stderr.readline, "")
-        assert any(line.startswith("next: ") for line in lines), "it ended without saying what comes next"
+
+@contextmanager
+def runner(home, *options, out=subprocess.DEVNULL):
+    """A runner's process; it is asked to stop at the end, and killed if it does not."""
+    command = [sys.executable, "-m", "kobe", "--home", str(home), "run", *options]
+    with subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True) as process:
         try:
-            with pytest.raises(ExternalError, match=f"process {process.pid}"):
-                runner_lease(wiring.build(tmp_path / "home")).acquire()
+            yield process
         finally:
-            process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 143
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(60)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+
+
+def heard(process, words):
+    """Read what a runner says until it says some words; everything up to there."""
+    said = []
+    for line in iter(process.stderr.readline, ""):
+        said.append(line)
+        if words in line:
+            return said
+    raise AssertionError(f"it ended without saying {words!r}: {said}")
+
+
+@posix
+def test_the_runner_starts_on_an_empty_home_tells_the_timetable_and_stops_on_sigterm(tmp_path):
+    out_file = tmp_path / "out.txt"
+    with out_file.open("w") as out, runner(tmp_path / "home", out=out) as process:
+        heard(process, "next: 20")
+        ctx = wiring.build(tmp_path / "home")
+        with pytest.raises(ExternalError, match=f"process {process.pid}"):
+            runner_lease(ctx).acquire()
+        beat = heartbeat.read(ctx)
+        assert beat is not None
+        assert (beat.pid, beat.age_s(ctx.clock.now()) < 60) == (process.pid, True)
+        process.send_signal(signal.SIGTERM)
+        said = process.stderr.read()
+        assert process.wait(60) == 143
     assert "exits-close" in out_file.read_text()
-    assert "Traceback" not in err
+    assert "Traceback" not in said
+    assert heartbeat.read(ctx) is None
+
+
+@posix
+def test_a_runner_that_is_killed_is_followed_by_the_one_that_stands_by_and_nothing_is_done_twice(tmp_path):
+    home = tmp_path / "home"
+    with ExitStack() as stack:
+        first = stack.enter_context(runner(home))
+        heard(first, "next: 20")
+        second = stack.enter_context(runner(home, "--standby"))
+        heard(second, "standing by")
+        first.kill()
+        killed = time.monotonic()
+        heard(second, "next: 20")
+        assert time.monotonic() - killed < 30, "the lease is asked for each second"
+        ctx = wiring.build(home)
+        started = [r.payload for r in audit.read(ctx.paths.audit) if r.kind == "runner_started"]
+        assert [r["pid"] for r in started] == [first.pid, second.pid]
+        assert (started[0]["took_over"], started[1]["took_over"]["pid"]) == (None, first.pid)
+    for event in ctx.ledger.events(runs.STREAM):
+        known = runs.standing(ctx.ledger, event.payload["job"], date.fromisoformat(event.payload["session"]))
+        assert sum(e.kind == runs.DONE for e in known.events) <= 1
+
+
+@posix
+def test_a_hangup_reads_the_settings_anew_and_takes_nothing_looser(tmp_path):
+    home = tmp_path / "home"
+    with runner(home) as process:
+        heard(process, "next: 20")
+        (home / "config").mkdir()
+        (home / "config" / "kobe.toml").write_text("[risk]\nday_max_usd = 500\norder_max_usd = 900\n", encoding="utf-8")
+        process.send_signal(signal.SIGHUP)
+        heard(process, "settings read anew: risk.day_max_usd = 500")
+        heard(process, "risk.order_max_usd = 900 is looser than 75")
+        in_force, _ = load(home, home / "state" / IN_FORCE)
+        assert (in_force.risk.day_max_usd, in_force.risk.order_max_usd) == (500, 75)
+        (home / "config" / "kobe.toml").write_text("[risk]\nday_max_usd = many\n", encoding="utf-8")
+        process.send_signal(signal.SIGHUP)
+        heard(process, "settings not read anew")
+
+
+def test_a_clock_that_is_set_is_noticed_and_one_that_only_creeps_is_not():
+    at = datetime(2024, 11, 12, 14, 30, tzinfo=UTC)
+    watch = ClockWatch(at, 100.0)
+    assert watch.jump_s(at + timedelta(seconds=15.5), 115.0) == 0
+    assert watch.jump_s(at + timedelta(hours=1), 130.0) == pytest.approx(3600 - 15.5 - 15)
+    assert watch.jump_s(at, 145.0) == pytest.approx(-3615)
+    assert watch.jump_s(at + timedelta(seconds=15), 160.0) == 0
+
+
+def test_a_thread_that_works_and_gives_no_sign_for_a_minute_is_not_alive():
+    signs = Signs()
+    assert signs.is_alive(1e9)
+    signs.begin(100.0)
+    assert (signs.is_alive(159.0), signs.is_alive(161.0)) == (True, False)
+    signs.sign("scan", 160.0)
+    assert (signs.job, signs.is_alive(219.0)) == ("scan", True)
+    signs.end()
+    assert signs.is_alive(1e9)
+
+
+def test_a_service_manager_hears_what_is_said_and_one_that_is_gone_does_no_harm(tmp_path):
+    place = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(place)
+        script = "from kobe.interfaces.scheduler import systemd; systemd.notify('READY=1')"
+        for address in (place, "", str(tmp_path / "gone")):
+            environment = {**os.environ, "NOTIFY_SOCKET": address}
+            subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+        manager.settimeout(5)
+        assert manager.recv(100) == b"READY=1"
 
 
 def test_a_second_runner_is_refused_with_five(home):
@@ -43,38 +147,13 @@ def test_a_second_runner_is_refused_with_five(home):
     assert "another kobe process holds runner" in done.stderr
 
 
-def test_every_session_from_2010_to_2027_wakes_at_its_own_five_instants(calendar):
+def test_every_session_from_2010_to_2027_wakes_at_its_own_instants(calendar):
     """Half days, both changes of clocks and ad-hoc closures included: expected against planned."""
-    from datetime import date, timedelta
-
-    from kobe.core.clock import NEW_YORK
-
+    morning, night = ["06:00", "06:30", "08:00", "09:35", "10:30"], ["22:00"]
     for day in calendar.between(date(2010, 1, 4), date(2027, 12, 31)):
-        start = calendar.opens_at(day) - timedelta(hours=4)
-        local = [i.astimezone(NEW_YORK).strftime("%H:%M") for i in wake_ups(calendar, day, start, sessions=1)]
-        early = calendar.is_early_close(day)
-        assert local == ["08:00", "09:35", "10:30", *(["12:55", "13:20"] if early else ["15:55", "16:20"])], day
-
-
-class Planned:
-    """A scheduler that only writes down when it was asked to wake."""
-
-    def __init__(self):
-        self.instants = []
-
-    def add_job(self, _wake, _kind, *, run_date, **_how):
-        self.instants.append(run_date)
-
-
-def test_while_exits_are_not_done_the_runner_wakes_each_minute_between_its_slots(tmp_path):
-    from datetime import date, timedelta
-
-    from kit.home import at
-
-    ctx = wiring.build(tmp_path / "home", clock=at(date(2024, 11, 12), 15, 55))
-    before, after = Planned(), Planned()
-    refill(before, ctx, None)
-    assert ctx.clock.now() + timedelta(minutes=1) in before.instants
-    jobs.miss(ctx, jobs.job_named("exits-close"), ctx.today)
-    refill(after, ctx, None)
-    assert ctx.clock.now() + timedelta(minutes=1) not in after.instants
+        start = calendar.opens_at(day) - timedelta(hours=5)
+        wakes = [i.astimezone(NEW_YORK) for i in wake_ups(calendar, day, start, sessions=1)]
+        close = ["12:55", "13:20"] if calendar.is_early_close(day) else ["15:55", "16:20"]
+        assert [f"{w:%H:%M}" for w in wakes if w.date() == day] == [*morning, *close, *night], day
+        weekend = [f"{w:%a %H:%M}" for w in wakes if w.date() != day]
+        assert weekend == (["Sat 10:00"] if calendar.next(day).weekday() <= day.weekday() else []), day

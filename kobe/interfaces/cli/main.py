@@ -18,14 +18,19 @@ from kobe.interfaces.cli import (
     exits,
     experiments,
     models,
+    notify,
     ops,
     pick,
     reference,
+    reports,
     research,
     risk,
+    schedule,
     screen,
+    setup,
     trade,
     universe,
+    watch,
 )
 from kobe.interfaces.cli.shell import OPTIONS
 
@@ -78,9 +83,14 @@ exits.register(app)
 risk.register(app)
 broker.register(app)
 app.add_typer(audit.app, name="audit")
+app.add_typer(schedule.app, name="schedule")
+setup.register(app)
+notify.register(app)
 ops.register(app)
 backup.register(app)
 drift.register(app)
+watch.register(app)
+reports.register(app)
 
 
 def main() -> None:

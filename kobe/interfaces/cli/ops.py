@@ -2,7 +2,7 @@
 
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ from kobe.interfaces.cli.shell import AsOf, Json, Live, Session, execute, parse_
 if TYPE_CHECKING:
     from kobe.app.context import Context
     from kobe.app.output import Document
+    from kobe.app.settings import Settings
 
 jobs_app = typer.Typer(no_args_is_help=True, help="The timetable and its jobs.", rich_markup_mode=None)
 config_app = typer.Typer(no_args_is_help=True, help="Settings.", rich_markup_mode=None)
@@ -58,20 +59,6 @@ def status(as_of: AsOf = None, json: Json = False) -> None:
     execute(use_case, json=json, as_of=as_of)
 
 
-def doctor(as_of: AsOf = None, json: Json = False) -> None:
-    """Check folders, disk, calendar, bars, ledger, audit, model, switches and broker; each failure with its remedy.
-
-    Example: kobe doctor
-    """
-
-    def use_case(ctx: "Context") -> "Document":
-        from kobe.app.doctor import run_doctor
-
-        return run_doctor(ctx)
-
-    execute(use_case, json=json, as_of=as_of)
-
-
 @jobs_app.command("list")
 def jobs_list(as_of: AsOf = None, json: Json = False) -> None:
     """Show the jobs of the day with their times in New York.
@@ -80,7 +67,7 @@ def jobs_list(as_of: AsOf = None, json: Json = False) -> None:
     """
 
     def use_case(ctx: "Context") -> "Document":
-        from kobe.app.jobs import run_jobs_list
+        from kobe.app.jobs_report import run_jobs_list
 
         return run_jobs_list(ctx)
 
@@ -103,11 +90,32 @@ def jobs_run(
 
     def use_case(ctx: "Context") -> "Document":
         from kobe.app import wiring
-        from kobe.app.jobs import run_one
+        from kobe.app.perform import run_one
 
         return run_one(wiring.arm(ctx, live=live), name, session, again=again)
 
     execute(use_case, json=json, as_of=as_of)
+
+
+@jobs_app.command("history")
+def jobs_history(
+    session: Session = None,
+    job: Annotated[str, typer.Option(help="Only this job.")] = "",
+    failed: Annotated[bool, typer.Option("--failed", help="Only what did not end well.")] = False,
+    last: Annotated[int, typer.Option(min=1, max=100_000, help="So many runs at most, the newest.")] = 50,
+    json: Json = False,
+) -> None:
+    """Show what ran, how it ended, how late it began and how long it took.
+
+    Example: kobe jobs history --failed
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.jobs_report import HistoryRequest, run_jobs_history
+
+        return run_jobs_history(ctx, HistoryRequest(session=session, job=job, failed=failed, last=last))
+
+    execute(use_case, json=json)
 
 
 def run(
@@ -116,6 +124,13 @@ def run(
         typer.Option(parser=parse_day, metavar="FROM TO", help="Play past sessions through the same jobs."),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Run what is due now and leave; for cron.")] = False,
+    speed: Annotated[
+        Literal["max"], typer.Option(help="How fast a simulation goes: max, as fast as the machine.")
+    ] = "max",
+    without: Annotated[list[str] | None, typer.Option(metavar="JOB", help="Leave a job out of a simulation.")] = None,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Wait while another runner works; take over when it is gone.")
+    ] = False,
     live: Live = False,
     as_of: AsOf = None,
     json: Json = False,
@@ -124,21 +139,28 @@ def run(
 
     Example: kobe run --simulate 2020-03-02 2020-03-13
     """
+    del speed
 
     def use_case(ctx: "Context") -> "Document":
         from kobe.app import runner_once, wiring
         from kobe.app import simulate as simulation
+        from kobe.app.settings import load
+        from kobe.app.supervise import Supervisor, command_of
 
         if simulate is not None:
             clock = simulation.clock_before(simulate[0])
             stepping = wiring.build(ctx.paths.home, config=shell.OPTIONS.config, clock=clock, progress=ctx.progress)
-            return simulation.run_simulation(stepping, *simulate)
+            return simulation.run_simulation(stepping, *simulate, without=tuple(without or ()))
         armed = wiring.arm(ctx, live=live)
         if once:
-            return runner_once.run_once(armed)
+            own = None if as_of else Supervisor(command=command_of(armed), live=live)
+            return runner_once.run_once(armed, own)
         from kobe.interfaces.scheduler.runner import run_forever
 
-        return run_forever(armed)
+        def read_settings() -> "Settings":
+            return load(ctx.paths.home, shell.OPTIONS.config)[0]
+
+        return run_forever(armed, read_settings, live=live, standby=standby)
 
     execute(use_case, json=json, as_of=as_of, progress=True)
 
@@ -180,7 +202,6 @@ def register(app: typer.Typer) -> None:
     """Put the commands of this file on the root."""
     app.command()(demo)
     app.command()(status)
-    app.command()(doctor)
     app.command()(run)
     app.add_typer(jobs_app, name="jobs")
     app.add_typer(config_app, name="config")

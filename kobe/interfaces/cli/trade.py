@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kobe.interfaces.cli.shell import AsOf, DryRun, Json, Live, Session, execute
+from kobe.interfaces.cli.shell import AsOf, DryRun, Json, Live, execute
 
 if TYPE_CHECKING:
     from kobe.app.context import Context
@@ -33,21 +33,6 @@ def submit_totd(
     execute(use_case, json=json, as_of=as_of)
 
 
-def eod_report(session: Session = None, as_of: AsOf = None, json: Json = False) -> None:
-    """Write the end-of-day report as Markdown, HTML and JSON.
-
-    Example: kobe eod-report --session 2020-03-06
-    """
-
-    def use_case(ctx: "Context") -> "Document":
-        from kobe.app.eod_report import run_eod_report
-
-        return run_eod_report(ctx, session)
-
-    execute(use_case, json=json, as_of=as_of)
-
-
 def register(app: typer.Typer) -> None:
     """Put the commands of this file on the root."""
     app.command("submit-totd")(submit_totd)
-    app.command("eod-report")(eod_report)

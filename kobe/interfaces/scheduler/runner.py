@@ -1,63 +1,218 @@
 """`kobe run`: the New York day, session after session, until it is told to stop."""
 
+import os
 import signal
 import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
+from kobe.app import heartbeat
 from kobe.app.context import Context
-from kobe.app.jobs import again_at, run_jobs_list, tick
+from kobe.app.jobs_report import run_jobs_list
 from kobe.app.output import Document, print_document
-from kobe.app.runner_once import next_instant, runner_lease
+from kobe.app.reload import tightened
+from kobe.app.runner_once import look_after, next_instant, next_slot, runner_lease
+from kobe.app.settings import Settings
+from kobe.app.supervise import Supervisor, command_of
+from kobe.app.tick import again_at, tick
+from kobe.app.watchman import ClockWatch, Signs
 from kobe.core.clock import NEW_YORK
-from kobe.core.errors import ExitCode, IntegrityError
+from kobe.core.errors import ExitCode, ExternalError, KobeError
+from kobe.core.messages import Message, Severity
+from kobe.interfaces.scheduler import systemd
 from kobe.interfaces.scheduler.timetable import wake_ups
 
 NEVER_LATE = None  # lateness is judged per job in `tick`, not by the scheduler
+STANDBY_POLL_S = 1.0
+AFTER_A_FAULT = timedelta(minutes=1)
 
 
-def run_forever(ctx: Context) -> Document:
-    """Hold the runner's lease, run what is due, sleep until the next slot; return when asked to stop.
+class Runner:
+    """Holds the runner's lease, wakes at the slots of the timetable and has each job done in a process of its own.
 
-    Raises:
-        IntegrityError: records are damaged; the runner stops rather than decide on top of them.
-        ExternalError: another runner holds the lease.
+    One thread works (`_round`), one gives the heartbeat (`_beat`), one sends messages (`_deliver`).
     """
-    from apscheduler.schedulers.blocking import BlockingScheduler
 
-    scheduler = BlockingScheduler(timezone=NEW_YORK)
-    fatal: list[IntegrityError] = []
+    def __init__(self, ctx: Context, read_settings: Callable[[], Settings], *, live: bool) -> None:
+        """Nothing runs before `run`."""
+        from apscheduler.schedulers.blocking import BlockingScheduler
 
-    def wake() -> None:
-        try:
-            _say(tick(ctx))
-        except IntegrityError as error:
-            fatal.append(error)
-            scheduler.shutdown(wait=False)
-            return
-        refill(scheduler, ctx, wake)
-        sys.stderr.write(f"next: {next_instant(ctx)}\n")
-
-    with runner_lease(ctx):
-        print_document(run_jobs_list(ctx))
-        signal.signal(signal.SIGTERM, lambda *_: scheduler.shutdown(wait=False))
-        scheduler.add_job(wake, "date", id="start", misfire_grace_time=NEVER_LATE)
-        scheduler.start()
-    if fatal:
-        raise fatal[0]
-    return Document(schema="kobe.run/1", title="Runner stopped", exit_code=ExitCode.TERMINATED)
-
-
-def refill(scheduler: Any, ctx: Context, wake: Any) -> None:
-    """Keep the coming sessions' slots in the scheduler; a slot already there is replaced by itself.
-
-    While an exit is not done or a position lies without its guard, one wake-up more comes in a minute.
-    """
-    soon = again_at(ctx)
-    for instant in (*wake_ups(ctx.calendar, ctx.today, ctx.clock.now()), *([] if soon is None else [soon])):
-        scheduler.add_job(
-            wake, "date", run_date=instant, id=instant.isoformat(), replace_existing=True,
-            misfire_grace_time=NEVER_LATE, coalesce=True, max_instances=1,
+        self._ctx = ctx
+        self._read_settings = read_settings
+        self._scheduler: Any = BlockingScheduler(timezone=NEW_YORK)
+        self._working = threading.Lock()
+        self._signs = Signs()
+        self._clock = ClockWatch(ctx.clock.now(), time.monotonic())
+        self._started = ctx.clock.now()
+        self._fatal: list[BaseException] = []
+        self._supervisor = Supervisor(
+            command=command_of(ctx), live=live, stop_grace_s=ctx.settings.schedule.stop_grace_s,
+            beat=lambda job: self._signs.sign(job, time.monotonic()),
         )  # fmt: skip
+
+    def run(self, *, standby: bool) -> Document:
+        """Work until told to stop.
+
+        Args:
+            standby: wait for the lease while another runner holds it, and take over when that one is gone.
+
+        Raises:
+            IntegrityError: records are damaged; the runner stops rather than decide on top of them.
+            ExternalError: another runner holds the lease.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._asked_to_stop)
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, lambda *_: self._soon(self._reload, "reload"))
+        lease = runner_lease(self._ctx)
+        if not self._acquire(lease, standby=standby):
+            return _stopped()
+        try:
+            self._begin(lease.took_over)
+            self._scheduler.start()
+        finally:
+            heartbeat.end(self._ctx)
+            lease.release()
+        if self._fatal:
+            raise self._fatal[0]
+        return _stopped()
+
+    def _acquire(self, lease: Any, *, standby: bool) -> bool:
+        """Take the lease; False when it was told to stop while it waited."""
+        if not standby:
+            lease.acquire()
+            return True
+        systemd.notify("READY=1\nSTATUS=standing by")
+        sys.stderr.write("standing by until the runner that works is gone\n")
+        while not self._supervisor.stopping.is_set():
+            systemd.notify("WATCHDOG=1")
+            with suppress(ExternalError):
+                lease.acquire(STANDBY_POLL_S)
+                return True
+        return False
+
+    def _begin(self, before: dict[str, Any] | None) -> None:
+        """Say that the runner works now and from whom it took over, and fill the scheduler."""
+        self._started = self._ctx.clock.now()
+        self._ctx.audit.append("runner_started", {"pid": os.getpid(), "took_over": before})
+        if before is not None:
+            words = f"process {before.get('pid')} held the lease since {before.get('started')} and is gone"
+            self._tell("runner_takeover", Severity.WARNING, "the runner was taken over", words)
+        print_document(run_jobs_list(self._ctx))
+        every = self._ctx.settings.schedule.heartbeat_s
+        for work, seconds, name in ((self._beat, every, "beat"), (self._deliver, every, "deliver")):
+            self._scheduler.add_job(work, "interval", seconds=seconds, id=name, max_instances=1, coalesce=True,
+                                    misfire_grace_time=NEVER_LATE)  # fmt: skip
+        self._soon(self._beat, "first beat")
+        self._soon(self._round, "start")
+        systemd.notify("READY=1\nSTATUS=running")
+
+    def _asked_to_stop(self, *_: Any) -> None:
+        """Begin nothing any more; what runs gets its grace."""
+        systemd.notify("STOPPING=1")
+        self._supervisor.stopping.set()
+        if self._scheduler.running:
+            threading.Thread(target=self._scheduler.shutdown, name="stop").start()  # waits for what runs
+
+    def _soon(self, work: Callable[[], None], name: str) -> None:
+        self._scheduler.add_job(work, "date", id=name, replace_existing=True, misfire_grace_time=NEVER_LATE)
+
+    def _round(self) -> None:
+        """Do what is due, unless that is being done already; then know when to look again."""
+        if not self._working.acquire(blocking=False):
+            return
+        again: datetime | None = self._ctx.clock.now() + AFTER_A_FAULT
+        try:
+            self._signs.begin(time.monotonic())
+            done = tick(self._ctx, self._supervisor)
+            _say(done)
+            look_after(self._ctx)
+            again = again_at(self._ctx)
+        except KobeError as error:
+            self._fault(error)
+        except BaseException as error:  # a fault of ours ends the runner with it, so that its keeper restarts it
+            self._end_with(error)
+            raise
+        finally:
+            self._signs.end()
+            self._working.release()
+        if not self._supervisor.stopping.is_set():
+            self._refill(again)
+            sys.stderr.write(f"next: {next_instant(self._ctx)}\n")
+
+    def _fault(self, error: KobeError) -> None:
+        """A round that failed is said and comes again; damaged records end the runner."""
+        sys.stderr.write(f"error: {error.message}\n")
+        if error.exit_code is ExitCode.INTEGRITY:
+            self._tell("records_damaged", Severity.URGENT, "the runner stopped: records are damaged", error.message)
+            self._end_with(error)
+            return
+        self._tell("runner_fault", Severity.WARNING, "a round of the runner failed", error.message)
+
+    def _end_with(self, error: BaseException) -> None:
+        self._fatal.append(error)
+        self._asked_to_stop()
+
+    def _refill(self, again: datetime | None) -> None:
+        """Keep the coming sessions' slots in the scheduler; a slot already there is replaced by itself."""
+        coming = wake_ups(self._ctx.calendar, self._ctx.today, self._ctx.clock.now())
+        for instant in (*coming, *([] if again is None else [again])):
+            self._scheduler.add_job(
+                self._round, "date", run_date=instant, id=instant.isoformat(), replace_existing=True,
+                misfire_grace_time=NEVER_LATE, coalesce=True, max_instances=2,
+            )  # fmt: skip
+
+    def _beat(self) -> None:
+        """Give the heartbeat while the working thread waits or moves, and notice a clock that was set."""
+        steady = time.monotonic()
+        if self._signs.is_alive(steady):
+            heartbeat.beat(self._ctx, self._started, next_slot(self._ctx), self._signs.job)
+            systemd.notify("WATCHDOG=1")
+        jump = self._clock.jump_s(self._ctx.clock.now(), steady)
+        if jump:
+            words = f"the clock went {'ahead' if jump > 0 else 'back'} by {abs(jump):.0f} s, or the machine slept"
+            self._ctx.audit.append("clock_jump", {"seconds": round(jump, 3)})
+            self._tell("clock_jump", Severity.WARNING, words, "what was due meanwhile is made up for or missed by rule")
+            self._soon(self._round, "after a jump")
+
+    def _deliver(self) -> None:
+        try:
+            self._ctx.notifier.deliver()
+        except KobeError as error:
+            sys.stderr.write(f"messages: {error.message}\n")
+
+    def _reload(self) -> None:
+        """Read the settings anew and take what is not looser."""
+        try:
+            taken, changed, refused = tightened(self._ctx.settings, self._read_settings())
+        except KobeError as error:
+            sys.stderr.write(f"settings not read anew: {error.message}\n")
+            return
+        with self._working:  # never under a job that begins
+            self._ctx = replace(self._ctx, settings=taken)
+            command_of(self._ctx)
+        self._ctx.audit.append("settings_reloaded", {"changed": changed, "refused": refused})
+        sys.stderr.write(f"settings read anew: {'; '.join(changed) or 'nothing changed'}\n")
+        if refused:
+            sys.stderr.write(f"not taken until a restart: {'; '.join(refused)}\n")
+
+    def _tell(self, kind: str, severity: Severity, title: str, words: str) -> None:
+        key = f"{kind}:{self._ctx.clock.now():%Y-%m-%dT%H:%M}"
+        self._ctx.notifier.tell(Message(key=key, kind=kind, severity=severity, title=title, lines=(words,)))
+
+
+def run_forever(ctx: Context, read_settings: Callable[[], Settings], *, live: bool, standby: bool) -> Document:
+    """Run the New York day until told to stop."""
+    return Runner(ctx, read_settings, live=live).run(standby=standby)
+
+
+def _stopped() -> Document:
+    return Document(schema="kobe.run/1", title="Runner stopped", exit_code=ExitCode.TERMINATED)
 
 
 def _say(done: list[tuple[str, Document]]) -> None:

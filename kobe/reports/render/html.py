@@ -29,9 +29,14 @@ h3 { font-size:1rem; margin:1rem 0 .2rem; } ul { margin:.2rem 0; padding-left:1.
 .scroll { overflow-x:auto; margin-top:.5rem; } table { border-collapse:separate; border-spacing:0; width:100%;
   font-variant-numeric:tabular-nums; font-size:.86rem; }
 th, td { padding:.3rem .6rem; border-bottom:1px solid var(--line); text-align:right; white-space:nowrap; }
-td.words { white-space:normal; min-width:9rem; } th.words, td.words { text-align:left; }
+td.words { white-space:normal; min-width:9rem; } th.words, td.words, .name { text-align:left; }
 td.yes, td.no, td.unknown { font-weight:600; } td.yes { color:var(--good); } td.no { color:var(--bad); }
-th { color:var(--soft); font-weight:600; } th:first-child, td:first-child { text-align:left; }
+th { color:var(--soft); font-weight:600; } tbody th { color:var(--ink); }
+th:first-child, td:first-child { text-align:left; }
+.figures { display:grid; grid-template-columns:repeat(auto-fit, minmax(9.5rem, 1fr)); gap:.6rem; margin:1.2rem 0 0; }
+.figures div { border:1px solid var(--line); border-radius:8px; background:var(--box); padding:.5rem .8rem .6rem; }
+dt, dd.note { color:var(--soft); font-size:.82rem; } dd { margin:0; font-size:1.25rem; font-weight:600; line-height:1.3;
+  font-variant-numeric:tabular-nums; overflow-wrap:anywhere; } dd.note { font-weight:400; line-height:1.4; }
 summary { cursor:pointer; color:var(--soft); padding:.4rem 0; }
 svg { width:100%; height:auto; display:block; margin:.4rem 0; } .narrow { display:none; }
 svg text { fill:var(--soft); font:12px system-ui, sans-serif; font-variant-numeric:tabular-nums; }
@@ -47,14 +52,20 @@ footer { margin-top:3rem; color:var(--soft); font-size:.8rem; }
 @media (max-width: 700px) { .wide { display:none; } .narrow { display:block; max-width:34rem; }
   body { padding:1rem .7rem 3rem; } th, td { padding:.3rem .45rem; } td.words { min-width:6rem; }
   table { font-size:.82rem; } .boxed { padding:.1rem .7rem .7rem; }
-  tbody td:first-child { position:sticky; left:0; background:var(--paper); }
-  .boxed tbody td:first-child { background:var(--box); } }
+  tbody td:first-child, tbody th { position:sticky; left:0; background:var(--paper); }
+  .boxed tbody td:first-child, .boxed tbody th { background:var(--box); }
+  .figures { grid-template-columns:1fr 1fr; gap:.4rem; } dd { font-size:1.1rem; } }
 </style>
 </head>
 <body>
+<main>
 {% for banner in doc.banners %}<div class="banner" role="note">{{ banner }}</div>{% endfor %}
 <h1>{{ doc.title }}</h1>
 <div class="summary">{% for line in doc.summary %}<p>{{ line }}</p>{% endfor %}</div>
+{% if doc.figures %}<dl class="figures">
+{% for f in doc.figures %}<div><dt>{{ f.label }}</dt><dd>{{ f.value }}</dd>
+{% if f.note %}<dd class="note">{{ f.note }}</dd>{% endif %}</div>
+{% endfor %}</dl>{% endif %}
 {% for section in doc.sections %}<section{% if section.boxed %} class="boxed"{% endif %}>
 {% if section.title %}<h2>{{ section.title }}</h2>{% endif %}
 {% if section.lines %}<div class="lines">{% for line in section.lines %}<p>{{ line }}</p>{% endfor %}</div>{% endif %}
@@ -69,13 +80,17 @@ footer { margin-top:3rem; color:var(--soft); font-size:.8rem; }
 <th scope="col"{% if kinds[loop.index0] %} class="words"{% endif %}>{{ c }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in section.table.rows %}<tr>
 {% for c in row %}{% set kind = c if c in answers else kinds[loop.index0] %}
+{% if loop.first and section.table.words is not none %}
+<th scope="row"{% if kind %} class="{{ kind }}"{% endif %}>
+{{- shown(c) }}</th>{% else %}
 <td{% if kind %} class="{{ kind }}"{% endif %}>
-{{- shown(c) }}</td>{% endfor %}</tr>
+{{- shown(c) }}</td>{% endif %}{% endfor %}</tr>
 {% endfor %}</tbody>
 </table></div>
 {% if section.folded %}</details>{% endif %}
 {% endif %}
 </section>{% endfor %}
+</main>
 <footer>Made by kobe from recorded data; schema {{ doc.schema }}.</footer>
 </body>
 </html>
@@ -93,7 +108,10 @@ def render(document: Document) -> str:
 def _kinds(table: Table) -> tuple[str, ...]:
     """Return the columns' classes: sentences wrap and stand on the left; numbers and names stay on one line."""
     wordy = [any(_is_sentence(row[k]) for row in table.rows) for k in range(len(table.columns))]
-    return tuple("words" if w else "" for w in wordy)
+    names = table.words or ()
+    return tuple(
+        "words" if w else "name" if c in names else "" for c, w in zip(table.columns, wordy, strict=True)
+    )  # fmt: skip
 
 
 def _is_sentence(cell: Cell) -> bool:

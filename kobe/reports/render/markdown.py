@@ -1,6 +1,6 @@
 """A document as Markdown: STATUS.md, the end-of-day report, anything a person opens in an editor."""
 
-from kobe.reports.document import Document, Section, shown
+from kobe.reports.document import Document, Section, Table, shown
 
 
 def _escape(text: str) -> str:
@@ -13,6 +13,9 @@ def render(document: Document) -> str:
     lines += [f"> **{_escape(banner)}**" for banner in document.banners]
     lines += [""] if document.banners else []
     lines += [f"{_escape(line)}  " for line in document.summary]
+    lines += [""] if document.figures else []
+    lines += [f"- {_escape(f.label)}: **{_escape(f.value)}**" + (f" ({_escape(f.note)})" if f.note else "")
+              for f in document.figures]  # fmt: skip
     for section in document.sections:
         lines += ["", *_section(section)]
     return "\n".join(lines).rstrip() + "\n"
@@ -29,6 +32,10 @@ def _section(section: Section) -> list[str]:
         if section.lines or section.lists:
             lines.append("")
         lines.append("| " + " | ".join(_escape(c) for c in section.table.columns) + " |")
-        lines.append("|" + " --- |" * len(section.table.columns))
+        lines.append("|" + "".join(f" {_rule(section.table, c)} |" for c in section.table.columns))
         lines += ["| " + " | ".join(_escape(shown(c)) for c in row) + " |" for row in section.table.rows]
     return lines
+
+
+def _rule(table: Table, column: str) -> str:
+    return "---" if table.words is None or column in table.words else "---:"

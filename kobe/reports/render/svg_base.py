@@ -74,6 +74,14 @@ def thinned(values: Floats, count: int) -> Ints:
     return np.unique(np.array(ends + kept, dtype=np.int64))
 
 
+def _dollars(value: float, levels: Sequence[float]) -> str:
+    """Write a level so that neighbours differ: with cents where they are close, in millions where they are long."""
+    step = levels[1] - levels[0] if len(levels) > 1 else 1.0
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:,.2f}M" if step >= 1e4 else f"{value / 1e6:,.4f}M"
+    return f"{value:,.0f}" if step >= 1.0 else f"{value:,.1f}" if step >= 0.1 else f"{value:,.2f}"
+
+
 class Frame:
     """A panel of a picture: maps (position, value) to places inside it and collects its elements.
 
@@ -104,12 +112,13 @@ class Frame:
         return self.top + (self.high - value) / (self.high - self.low) * self.height
 
     def grid(self, unit: str = "") -> None:
-        """Draw level lines with their values; `unit` is "%" for fractions."""
+        """Draw level lines with their values; `unit` is "%" for fractions and "$" for money."""
         levels = ticks(self.low, self.high, max(2, min(5, int(self.height / 26))))
         fine = len(levels) > 1 and levels[1] - levels[0] < 0.01
         for value in levels:
             y = self.y(value)
             label = (f"{value:.1%}" if fine else f"{value:.0%}") if unit == "%" else f"{value:,.4g}"
+            label = _dollars(value, levels) if unit == "$" else label
             kind = "zero" if value == 0.0 else "grid"
             self.parts.append(f'<line class="{kind}" x1="{LEFT}" x2="{self.width - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
             self.parts.append(text(LEFT - 7, y + 4, label, anchor="end"))

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from kobe.reports.document import Cell, Document, Section, jsonable, shown
+from kobe.reports.document import Table as DocumentTable
 
 
 def as_json(document: Document) -> str:
@@ -30,6 +31,10 @@ def print_document(document: Document, *, color: bool = True) -> None:
     console.print(Text(document.title, style="bold"))
     for line in document.summary:
         console.print(line, markup=False)
+    wide = max((len(f.label) for f in document.figures), default=0)
+    for figure in document.figures:
+        note = f"  ({figure.note})" if figure.note else ""
+        console.print(f"  {figure.label:<{wide}}  {figure.value}{note}", markup=False)
     for section in document.sections:
         _print_section(console, section)
 
@@ -53,12 +58,18 @@ def _print_section(console: Any, section: Section) -> None:
     if section.table is None:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    numeric = [all(_is_number(row[k]) for row in section.table.rows) for k in range(len(section.table.columns))]
-    for name, right in zip(section.table.columns, numeric, strict=True):
+    for k, name in enumerate(section.table.columns):
+        right = _is_numeric(section.table, k)
         table.add_column(Text(name), justify="right" if right else "left", overflow="fold")
     for row in section.table.rows:
         table.add_row(*[Text(shown(cell)) for cell in row])
     console.print(table)
+
+
+def _is_numeric(table: DocumentTable, k: int) -> bool:
+    if table.words is not None:
+        return table.columns[k] not in table.words
+    return all(_is_number(row[k]) for row in table.rows)
 
 
 def _is_number(cell: Cell) -> bool:

@@ -1,0 +1,170 @@
+"""The records as they stood at an instant: a report of a past session tells what was known then, and nothing later."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+import numpy as np
+
+from kobe.app import cash_book, equity
+from kobe.app.context import Context
+from kobe.core.clock import from_ns, new_york_date, to_ns
+from kobe.core.errors import MissingDataError
+from kobe.core.panel import Panel
+from kobe.core.ports import Event
+from kobe.core.types import Order, TradePlan
+from kobe.core.units import to_decimal
+from kobe.execution import book, cash, corporate, journal, order
+from kobe.execution.plans import PLANS, plan_from
+from kobe.reports.book_tables import NOTHING, Closed, Profit
+from kobe.risk import mode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """Orders and books at an instant.
+
+    Attributes:
+        instant: when.
+        orders: by client order id; intents: each with the instant it was written.
+        book: positions and finished trades.
+        plans: by signal id.
+    """
+
+    instant: datetime
+    orders: dict[str, Order]
+    intents: tuple[tuple[Order, datetime], ...]
+    book: book.Book
+    plans: dict[str, TradePlan]
+
+    def touched(self, session: date) -> list[Order]:
+        """Return the orders of a session, and those that something filled of in it."""
+        return [
+            o
+            for o in self.orders.values()
+            if o.request.session == session or any(new_york_date(f.at) == session for f in o.fills)
+        ]
+
+
+def events(ctx: Context, stream: str, instant: datetime, entity: str | None = None) -> list[Event]:
+    """Return what a stream held at an instant, oldest first."""
+    last = to_ns(instant)
+    return [e for e in ctx.ledger.events(stream, entity=entity) if e.at_ns <= last]
+
+
+def read(ctx: Context, instant: datetime) -> Records:
+    """Fold the ledger up to an instant, that instant included."""
+    told = events(ctx, order.STREAM, instant)
+    orders = order.fold(told)
+    written = {e.entity: from_ns(e.at_ns) for e in told if e.kind == "intent"}
+    return Records(
+        instant=instant, orders=orders, intents=tuple((known, written[name]) for name, known in orders.items()),
+        book=book.build(orders.values(), corporate.splits(events(ctx, corporate.STREAM, instant))),
+        plans={e.entity: plan_from(e.payload) for e in events(ctx, PLANS, instant)},
+    )  # fmt: skip
+
+
+def mode_at(ctx: Context, instant: datetime) -> mode.State:
+    """Return what the system might do at an instant, and why."""
+    return mode.current(events(ctx, mode.STREAM, instant))
+
+
+def bars(ctx: Context, symbols: Sequence[str], session: date) -> Panel | None:
+    """Return the bars of some symbols up to a session and nothing later; None where the store has none at all."""
+    try:
+        return ctx.panel().select(set(symbols)).until(ctx.calendar.number(session))
+    except MissingDataError:
+        return None
+
+
+def closed_trades(ctx: Context, known: Records) -> list[Closed]:
+    """Return every finished trade up to the records' instant with its net result after booked fees, oldest first."""
+    fees, found = cash_book.booked_fees(ctx), []
+    names: dict[str, list[str]] = {}
+    for name, one in known.orders.items():
+        names.setdefault(one.request.signal_id, []).append(name)
+    for trade in sorted(known.book.trades, key=lambda t: (t.closed, t.signal_id)):
+        plan = known.plans.get(trade.signal_id)
+        booked = sum((fees[n] for n in names[trade.signal_id] if n in fees), NOTHING)
+        factor = None if plan is None else _factor(ctx, plan)
+        told = journal.entry(trade, None if factor is None else plan, factor or 1.0, journal.UNKNOWN, booked)
+        found.append(
+            Closed(
+                symbol=trade.symbol, strategy=trade.strategy, side=trade.side.value, quantity=trade.quantity,
+                entry_usd=trade.entry_price, exit_usd=trade.exit_price, fees_usd=trade.fees_usd + booked,
+                net_usd=told.net_usd, r=None if told.r is None else round(float(told.r), 4),
+                opened=new_york_date(trade.opened), closed=new_york_date(trade.closed), reason=trade.exit_reason,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _factor(ctx: Context, plan: TradePlan) -> float | None:
+    """Return raw over adjusted price at the signal's close; None where its bar is not in the store."""
+    try:
+        panel = ctx.panel()
+    except MissingDataError:
+        return None
+    if plan.symbol not in panel.symbols:
+        return None
+    mine = panel[plan.symbol]
+    at = int(np.searchsorted(mine.session, ctx.calendar.number(plan.signal_date), side="right")) - 1
+    return None if at < 0 else float(panel.raw_factor[mine.first_row + at])
+
+
+def marks(ctx: Context) -> dict[date, tuple[Decimal, Decimal]]:
+    """Return (equity, cash) at each close that was marked, of the account that is traded now; no broker is asked."""
+    kept = {
+        date.fromisoformat(e.entity): (Decimal(e.payload["equity_usd"]), Decimal(e.payload["cash_usd"]))
+        for e in ctx.ledger.events(equity.STREAM)
+        if e.payload["environment"] == ctx.settings.run.mode
+    }
+    return dict(sorted(kept.items()))
+
+
+def equity_points(ctx: Context, last: date) -> list[tuple[date, Decimal]]:
+    """Return the equity at each close up to a session, as if no money had ever moved in or out since the first."""
+    marked = [(day, equity_usd) for day, (equity_usd, _) in marks(ctx).items() if day <= last]
+    moves = _transfers(ctx)
+    first = marked[0][0] if marked else last
+    return [(day, usd - _between(moves, first, day)) for day, usd in marked]
+
+
+def moved(ctx: Context, first: date, last: date) -> Decimal:
+    """Return the money that came in after a date and up to another, withdrawals negative."""
+    return _between(_transfers(ctx), first, last)
+
+
+def _transfers(ctx: Context) -> list[tuple[date, Decimal]]:
+    return [
+        (date.fromisoformat(e.payload["day"]), Decimal(e.payload["usd"]))
+        for e in ctx.ledger.events(cash.STREAM)
+        if e.kind == "move" and e.payload["kind"] == "transfer"
+    ]
+
+
+def _between(moves: Sequence[tuple[date, Decimal]], first: date, last: date) -> Decimal:
+    return sum((usd for day, usd in moves if first < day <= last), NOTHING)
+
+
+def profit(closed: Sequence[Closed], points: Sequence[tuple[date, Decimal]], first: date, last: date) -> Profit:
+    """Return what a span of sessions brought.
+
+    Args:
+        closed: finished trades.
+        points: equity by session, oldest first.
+        first: session of the span; the equity moves from the last close before it.
+        last: session of the span, included.
+    """
+    realised = sum((t.net_usd for t in closed if first <= t.closed <= last), NOTHING)
+    before = [usd for day, usd in points if day < first]
+    inside = [usd for day, usd in points if first <= day <= last]
+    base = before[-1] if before else inside[0] if len(inside) > 1 else None
+    moved = None if base is None or not inside else inside[-1] - base
+    return Profit(realised_usd=realised, equity_usd=moved)
+
+
+def raw_dollars(value: float) -> Decimal:
+    """Return a price of the bars as money."""
+    return to_decimal(round(value, 4))

@@ -1,0 +1,1 @@
+"""The small HTTP service: FastAPI carries what `app.service` answers; it only ever reads."""

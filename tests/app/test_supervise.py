@@ -1,0 +1,106 @@
+"""A job in a process of its own: whatever becomes of that process, its end is on record and the day goes on."""
+
+import sys
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from kobe.app import desk, perform, recovery, runs, tick, wiring
+from kobe.app.jobs import job_named
+from kobe.app.recovery import RULES, Failure
+from kobe.app.supervise import Supervisor, command_of
+from kobe.core.errors import ExitCode, IntegrityError
+from kobe.core.types import Mode
+
+DAY = date(2024, 11, 12)
+KIT = Path(__file__).parents[1] / "kit" / "stuck_job.py"
+
+
+@pytest.fixture
+def ctx(tmp_path):
+    return wiring.build(tmp_path / "home")
+
+
+def stuck(ctx, how, **limits):
+    """Run the reconcile job through a process that misbehaves."""
+    job = replace(job_named("reconcile"), **limits)
+    supervisor = Supervisor(command=(sys.executable, str(KIT), how, str(ctx.paths.home)))
+    return supervisor(ctx, job, DAY)
+
+
+def is_alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+@pytest.mark.parametrize(
+    ("how", "limits", "status", "words"),
+    [
+        ("hang", {"timeout": timedelta(seconds=4)}, runs.TIMED_OUT, "killed after 0:00:04"),
+        ("eat", {"memory_mb": 300}, runs.OUT_OF_MEMORY, "killed above 300 MiB"),
+        ("die", {}, runs.CRASHED, "its process ended with -11"),
+        ("never_begins", {}, runs.CRASHED, "left with 3 before it began"),
+    ],
+)
+def test_every_bad_end_of_a_process_is_classed_recorded_and_leaves_nothing_running(ctx, how, limits, status, words):
+    document = stuck(ctx, how, **limits)
+    assert words in document.summary[0]
+    known = runs.standing(ctx.ledger, "reconcile", DAY)
+    assert next(e.kind for e in known.events if e.kind != runs.STARTED) == status
+    assert known.is_settled == (RULES[Failure(status)].repeats == 0)
+    assert not perform.is_running(ctx, job_named("reconcile"))
+    if how == "hang":
+        assert not is_alive(int((ctx.paths.home / "child.pid").read_text(encoding="utf-8")))
+
+
+def test_damaged_records_stop_the_line(ctx):
+    with pytest.raises(IntegrityError, match="damaged records"):
+        stuck(ctx, "damaged")
+
+
+def test_the_real_command_leaves_the_record_the_same_process_would_leave(ctx):
+    document = Supervisor(command=command_of(ctx))(ctx, job_named("reconcile"), DAY)
+    assert document.exit_code is ExitCode.OK
+    here = wiring.build(ctx.paths.home)
+    perform.run_job(here, job_named("reconcile"), DAY, again=True)
+    kinds = [(e.kind, e.payload.get("detail")) for e in runs.standing(ctx.ledger, "reconcile", DAY).events]
+    assert kinds[:2] == kinds[2:]
+    assert [kind for kind, _ in kinds[:2]] == [runs.STARTED, runs.DONE]
+
+
+def test_nothing_begins_once_the_runner_is_stopping(ctx):
+    supervisor = Supervisor(command=command_of(ctx))
+    supervisor.stopping.set()
+    assert supervisor(ctx, job_named("reconcile"), DAY) is None
+    assert runs.standing(ctx.ledger, "reconcile", DAY).events == ()
+
+
+def test_a_critical_job_given_up_opens_nothing_any_more_until_it_runs_again(ctx):
+    job = job_named("reconcile")
+    today = replace(job, run=lambda *_: 1 / 0)
+    for number in range(RULES[Failure.FAULT].repeats + 1):
+        assert desk.current_mode(ctx).mode is Mode.NORMAL, number
+        perform.run_job(ctx, today, ctx.today)
+    known = runs.standing(ctx.ledger, "reconcile", ctx.today)
+    assert [e.kind for e in known.events] == ["started", "failed", "started", "failed", "given_up"]
+    state = desk.current_mode(ctx)
+    assert (state.mode, state.why) == (Mode.REDUCE_ONLY, "runner: given up: reconcile")
+    assert perform.run_job(ctx, job, ctx.today) is None, "a job given up is not tried again by itself"
+    assert perform.run_job(ctx, job, ctx.today, again=True) is not None
+    assert desk.current_mode(ctx).mode is Mode.NORMAL
+
+
+def test_waits_between_repeats_grow_and_no_rule_is_missing(ctx):
+    assert set(RULES) == set(Failure)
+    assert list(recovery.WAITS) == sorted(recovery.WAITS)
+    job = replace(job_named("eod-report"), run=lambda *_: (_ for _ in ()).throw(ConnectionError("x")))
+    perform.run_job(ctx, job, ctx.today)
+    known = runs.standing(ctx.ledger, "eod-report", ctx.today)
+    assert recovery.repeat_at(known) - known.ended == recovery.WAITS[0]
+    assert tick.NEVER.is_settled is False
