@@ -1,6 +1,7 @@
 """`kobe run`: the New York day, session after session, until it is told to stop."""
 
 import os
+import queue
 import signal
 import sys
 import threading
@@ -40,16 +41,18 @@ class Runner:
 
     def __init__(self, ctx: Context, read_settings: Callable[[], Settings], *, live: bool) -> None:
         """Nothing runs before `run`."""
-        from apscheduler.schedulers.blocking import BlockingScheduler
+        from apscheduler.schedulers.background import BackgroundScheduler
 
         self._ctx = ctx
         self._read_settings = read_settings
-        self._scheduler: Any = BlockingScheduler(timezone=NEW_YORK)
+        self._scheduler: Any = BackgroundScheduler(timezone=NEW_YORK)
         self._working = threading.Lock()
         self._signs = Signs()
         self._clock = ClockWatch(ctx.clock.now(), time.monotonic())
         self._started = ctx.clock.now()
         self._fatal: list[BaseException] = []
+        self._ended = threading.Event()
+        self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._supervisor = Supervisor(
             command=command_of(ctx), live=live, stop_grace_s=ctx.settings.schedule.stop_grace_s,
             beat=lambda job: self._signs.sign(job, time.monotonic()),
@@ -66,15 +69,18 @@ class Runner:
             ExternalError: another runner holds the lease.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._asked_to_stop)
+            signal.signal(number, lambda *_: self._asked.put(self._stop))
         if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, lambda *_: self._soon(self._reload, "reload"))
+            signal.signal(signal.SIGHUP, lambda *_: self._asked.put(self._reload))
+        threading.Thread(target=self._answer, name="signals", daemon=True).start()
         lease = runner_lease(self._ctx)
         if not self._acquire(lease, standby=standby):
             return _stopped()
         try:
             self._begin(lease.took_over)
             self._scheduler.start()
+            self._ended.wait()
+            self._scheduler.shutdown()  # waits for what runs
         finally:
             heartbeat.end(self._ctx)
             lease.release()
@@ -112,12 +118,16 @@ class Runner:
         self._soon(self._round, "start")
         systemd.notify("READY=1\nSTATUS=running")
 
-    def _asked_to_stop(self, *_: Any) -> None:
+    def _answer(self) -> None:
+        """Do what signals ask for, one after the other: a handler itself may only put down that it was asked."""
+        while True:
+            self._asked.get()()
+
+    def _stop(self) -> None:
         """Begin nothing any more; what runs gets its grace."""
         systemd.notify("STOPPING=1")
         self._supervisor.stopping.set()
-        if self._scheduler.running:
-            threading.Thread(target=self._scheduler.shutdown, name="stop").start()  # waits for what runs
+        self._ended.set()
 
     def _soon(self, work: Callable[[], None], name: str) -> None:
         self._scheduler.add_job(work, "date", id=name, replace_existing=True, misfire_grace_time=NEVER_LATE)
@@ -156,7 +166,7 @@ class Runner:
 
     def _end_with(self, error: BaseException) -> None:
         self._fatal.append(error)
-        self._asked_to_stop()
+        self._asked.put(self._stop)
 
     def _refill(self, again: datetime | None) -> None:
         """Keep the coming sessions' slots in the scheduler; a slot already there is replaced by itself."""
