@@ -7,9 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
-from kobe.app import desk, import_bars, simulate, wiring
+from kobe.app import desk, import_bars, wiring
 from kobe.app.audit import run_audit_verify
 from kobe.app.context import Context
+from kobe.app.day import simulate
 from kobe.app.promote import run_promote
 from kobe.app.train_meta import run_train_meta
 from kobe.app.walk_forward import WalkForwardRequest, run_walk_forward

@@ -5,9 +5,10 @@ from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 
-from kobe.app import books, held, known, refused, report_files, runs, scan, slippage, standing
+from kobe.app import books, held, known, refused, report_files, scan, slippage, standing
 from kobe.app.audit import run_audit_checkpoint
 from kobe.app.context import Context
+from kobe.app.day import runs
 from kobe.app.start_up import order_desk
 from kobe.app.status import audit_line
 from kobe.core.clock import from_ns

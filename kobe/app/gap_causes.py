@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from kobe.app import runs
 from kobe.app.context import Context
+from kobe.app.day import runs
 from kobe.app.decision import RECORD
 from kobe.core.ids import client_order_id, digest
 from kobe.core.types import JobRecord, Order, OrderStatus, Signal

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kobe.app import init_answers, notify, status, wiring
 from kobe.app.context import Paths
-from kobe.app.doctor_finding import Repair
+from kobe.app.doctor.finding import Repair
 from kobe.app.init_answers import FILES, Answers
 from kobe.app.secret_names import BROKER_KEY, BROKER_SECRET, SECRETS, told
 from kobe.app.settings import Settings

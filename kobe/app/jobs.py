@@ -1,7 +1,7 @@
 """The day, as a table: which job runs when, relative to the session, how late it may still run, and what it needs.
 
 A job is a function a person can run; `kobe jobs run NAME` is the scheduler's own path. It is done when its record
-for that session says so, and running it again has no second effect (`app/perform.py`).
+for that session says so, and running it again has no second effect (`app/day/perform.py`).
 """
 
 from collections.abc import Callable
@@ -116,7 +116,7 @@ def _fetch(ctx: Context, _session: date) -> Document:
 
 
 def _check(ctx: Context, _session: date) -> Document:
-    from kobe.app.doctor import run_doctor
+    from kobe.app.doctor.checks import run_doctor
 
     return run_doctor(ctx)
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from kobe.app import decision, explain, held, known, refused, report_files, runs, scan
+from kobe.app import decision, explain, held, known, refused, report_files, scan
 from kobe.app.context import Context
+from kobe.app.day import runs
 from kobe.app.decision import PICKS
 from kobe.app.eod_report import known_banners
 from kobe.app.status import problems

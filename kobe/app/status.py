@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 from kobe.app import books, breakers, desk, scan
 from kobe.app.context import Context
-from kobe.app.runs import BAD_ENDS, GIVEN_UP, last_runs, standing
+from kobe.app.day.runs import BAD_ENDS, GIVEN_UP, last_runs, standing
 from kobe.core.clock import NEW_YORK, from_ns
 from kobe.core.errors import KobeError
 from kobe.core.types import Mode, OrderStatus
@@ -165,8 +165,8 @@ def _order_problems(ctx: Context) -> list[Problem]:
 
 def next_jobs(ctx: Context) -> str:
     """Say which jobs come next, and when in New York."""
+    from kobe.app.day.runner_once import next_slot
     from kobe.app.jobs import JOBS, jobs_of
-    from kobe.app.runner_once import next_slot
 
     at = next_slot(ctx)
     if at is None:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from kobe.app import held, known, refused, report_files, runs
+from kobe.app import held, known, refused, report_files
 from kobe.app.context import Context
+from kobe.app.day import runs
 from kobe.app.eod_report import known_banners, standings, until
 from kobe.core.errors import KobeError, UsageError
 from kobe.core.types import JobRecord

@@ -12,8 +12,9 @@ import pytest
 from kit.home import LAST, at
 from kit.notify_server import NotifyServer
 
-from kobe.app import bot, desk, wiring
-from kobe.app.bot_answers import QUESTIONS
+from kobe.app import desk, wiring
+from kobe.app.bot import polling as bot
+from kobe.app.bot.answers import QUESTIONS
 from kobe.app.scan import ScanRequest, run_scan
 from kobe.core.errors import ConfigError, ExternalError
 from kobe.core.types import Mode

@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 from kit.home import LAST, at
 
-from kobe.app import desk, jobs, runs, simulate, tick, wiring
+from kobe.app import desk, jobs, wiring
 from kobe.app.audit import run_audit_verify
+from kobe.app.day import runs, simulate, tick
 from kobe.app.decision import champion, scan_params
 from kobe.app.reconcile import run_reconcile
 from kobe.app.scan import ScanRequest, run_scan

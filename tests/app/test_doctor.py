@@ -12,9 +12,14 @@ import pytest
 from kit.alpaca_server import KEY, SECRET, AlpacaServer
 from kit.home import LAST, at
 
-from kobe.app import desk, doctor, doctor_machine, doctor_running, heartbeat, runs, wiring
+from kobe.app import desk, wiring
 from kobe.app.backup import run_backup
-from kobe.app.doctor import CHECKS, FIXES, DoctorRequest, run_doctor, run_doctor_at
+from kobe.app.day import runs
+from kobe.app.doctor import checks as doctor
+from kobe.app.doctor import machine as doctor_machine
+from kobe.app.doctor import running as doctor_running
+from kobe.app.doctor.checks import CHECKS, FIXES, DoctorRequest, run_doctor, run_doctor_at
+from kobe.app.watching import heartbeat
 from kobe.core.clock import SteppingClock
 from kobe.core.errors import ExitCode, UsageError
 from kobe.core.types import JobRecord, Mode

@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 from kit.home import LAST, copy_home
 
-from kobe.app import books, desk, gap, journal, simulate, slippage, wiring
+from kobe.app import books, desk, gap, journal, slippage, wiring
+from kobe.app.day import simulate
 from kobe.app.reconcile import run_reconcile
 from kobe.core.errors import ExitCode, UsageError
 
@@ -79,7 +80,8 @@ def test_a_home_that_never_ran_in_a_span_has_nothing_to_compare(ctx, calendar):
 
 def test_a_trade_no_run_sent_costs_the_backtest_s_result_under_its_name(made_home, tmp_path, calendar, first):
     """The submit jobs are settled as missed: the scan decided, nobody sent."""
-    from kobe.app import jobs, perform
+    from kobe.app import jobs
+    from kobe.app.day import perform
     from kobe.app.scan import ScanRequest, run_scan
 
     folder = copy_home(made_home, tmp_path / "idle")
@@ -112,7 +114,8 @@ def test_a_trade_the_kill_switch_refused_is_the_gate_s(made_home, tmp_path, cale
 
 
 def test_sessions_nobody_scanned_are_missed_runs(made_home, tmp_path, calendar, first):
-    from kobe.app import jobs, perform
+    from kobe.app import jobs
+    from kobe.app.day import perform
 
     folder = copy_home(made_home, tmp_path / "asleep")
     ctx = wiring.build(folder, clock=simulate.clock_before(first))

@@ -11,7 +11,8 @@ import pytest
 from kit import holding
 from kit.wayward import wayward
 
-from kobe.app import breakers, desk, jobs, perform, protect, wiring
+from kobe.app import breakers, desk, jobs, protect, wiring
+from kobe.app.day import perform
 from kobe.app.flatten import FlattenRequest, run_flatten
 from kobe.app.holdings import run_holdings, void_split
 from kobe.app.manage_exits import run_manage_exits

@@ -8,7 +8,8 @@ import pytest
 from kit import holding
 from kit.wayward import wayward
 
-from kobe.app import desk, jobs, perform, protect, runs, tick, wiring
+from kobe.app import desk, jobs, protect, wiring
+from kobe.app.day import perform, runs, tick
 from kobe.app.manage_exits import run_manage_exits
 from kobe.core.errors import ExitCode
 from kobe.execution import exits

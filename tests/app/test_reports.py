@@ -12,7 +12,8 @@ import pytest
 from kit import pages
 from kit.home import LAST, SPEC, at
 
-from kobe.app import desk, eod_report, import_bars, runs, scan_picture, simulate, wiring
+from kobe.app import desk, eod_report, import_bars, scan_picture, wiring
+from kobe.app.day import runs, simulate
 from kobe.app.eod_report import run_eod_report
 from kobe.app.morning_report import run_morning_report
 from kobe.app.scan import ScanRequest, run_scan

@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 from kit.home import LAST
 
-from kobe.app import desk, simulate, wiring
+from kobe.app import desk, wiring
+from kobe.app.day import simulate
 from kobe.app.montecarlo import MonteCarloRequest, run_montecarlo
 from kobe.app.stress import StressRequest, recorded, run_stress
 from kobe.app.stress_book import actual, fullest

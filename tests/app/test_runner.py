@@ -11,11 +11,13 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from kobe.app import heartbeat, runs, wiring
-from kobe.app.runner_once import runner_lease
+from kobe.app import wiring
+from kobe.app.day import runs
+from kobe.app.day.runner_once import runner_lease
+from kobe.app.day.supervise import IN_FORCE
+from kobe.app.day.watchman import ClockWatch, Signs
 from kobe.app.settings import load
-from kobe.app.supervise import IN_FORCE
-from kobe.app.watchman import ClockWatch, Signs
+from kobe.app.watching import heartbeat
 from kobe.core.clock import NEW_YORK
 from kobe.core.errors import ExternalError
 from kobe.infra.records import audit

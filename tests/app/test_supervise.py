@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from kobe.app import desk, perform, recovery, runs, tick, wiring
+from kobe.app import desk, wiring
+from kobe.app.day import perform, recovery, runs, tick
+from kobe.app.day.recovery import RULES, Failure
+from kobe.app.day.supervise import Supervisor, command_of
 from kobe.app.jobs import job_named
-from kobe.app.recovery import RULES, Failure
-from kobe.app.supervise import Supervisor, command_of
 from kobe.core.errors import ExitCode, IntegrityError
 from kobe.core.types import Mode
 

@@ -10,7 +10,8 @@ import pytest
 from kit.home import LAST, at
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from kobe.app import telemetry, wiring
+from kobe.app import wiring
+from kobe.app.watching import telemetry
 
 
 class Collector(HTTPServer):

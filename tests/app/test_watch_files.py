@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kobe.app.metrics import METRICS
+from kobe.app.watching.metrics import METRICS
 
 OPS = Path(__file__).resolve().parents[2] / "ops"
 NAMES = {m.name for m in METRICS}

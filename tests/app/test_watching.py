@@ -11,14 +11,16 @@ import pytest
 from kit.home import LAST, at, copy_home
 from prometheus_client.parser import text_string_to_metric_families
 
-from kobe.app import alerts, desk, heartbeat, runs, watch_facts, wiring
-from kobe.app.alerts import ALERTS
-from kobe.app.anomalies import HELD, run_anomalies
-from kobe.app.data_age import BarFacts
-from kobe.app.health import run_health
-from kobe.app.heartbeat import Heartbeat
-from kobe.app.job_watch import JobFacts
-from kobe.app.metrics import METRICS, render, run_metrics, write_metrics
+from kobe.app import desk, wiring
+from kobe.app.day import runs
+from kobe.app.watching import alerts, heartbeat, watch_facts
+from kobe.app.watching.alerts import ALERTS
+from kobe.app.watching.anomalies import HELD, run_anomalies
+from kobe.app.watching.data_age import BarFacts
+from kobe.app.watching.health import run_health
+from kobe.app.watching.heartbeat import Heartbeat
+from kobe.app.watching.job_watch import JobFacts
+from kobe.app.watching.metrics import METRICS, render, run_metrics, write_metrics
 from kobe.core.clock import SteppingClock, to_ns
 from kobe.core.errors import ExitCode, StaleDataError
 from kobe.core.messages import Severity

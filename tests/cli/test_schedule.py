@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 
 from kobe.app import wiring
 from kobe.app.jobs import slots
-from kobe.app.schedule_export import ExportRequest, run_schedule_export
-from kobe.app.schedule_show import run_schedule_show
-from kobe.app.schedule_systemd import quoted
+from kobe.app.schedule.export import ExportRequest, run_schedule_export
+from kobe.app.schedule.show import run_schedule_show
+from kobe.app.schedule.systemd import quoted
 from kobe.core.clock import NEW_YORK, SteppingClock
 from kobe.core.errors import ConfigError, UsageError
 from kobe.interfaces.cli.main import app

@@ -14,7 +14,8 @@ def main() -> None:
     how, home = sys.argv[1], Path(sys.argv[2])
     if how == "never_begins":
         sys.exit(3)
-    from kobe.app import perform, runs, wiring
+    from kobe.app import wiring
+    from kobe.app.day import perform, runs
     from kobe.app.jobs import job_named
 
     name, session = sys.argv[sys.argv.index("run") + 1], date.fromisoformat(sys.argv[sys.argv.index("--session") + 1])

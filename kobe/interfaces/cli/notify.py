@@ -122,7 +122,7 @@ def bot(
     """
 
     def use_case(ctx: "Context") -> "Document":
-        from kobe.app.bot import run_bot
+        from kobe.app.bot.polling import run_bot
 
         return run_bot(ctx, once=once)
 

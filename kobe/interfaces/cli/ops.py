@@ -67,7 +67,7 @@ def jobs_list(as_of: AsOf = None, json: Json = False) -> None:
     """
 
     def use_case(ctx: "Context") -> "Document":
-        from kobe.app.jobs_report import run_jobs_list
+        from kobe.app.day.jobs_report import run_jobs_list
 
         return run_jobs_list(ctx)
 
@@ -90,7 +90,7 @@ def jobs_run(
 
     def use_case(ctx: "Context") -> "Document":
         from kobe.app import wiring
-        from kobe.app.perform import run_one
+        from kobe.app.day.perform import run_one
 
         return run_one(wiring.arm(ctx, live=live), name, session, again=again)
 
@@ -111,7 +111,7 @@ def jobs_history(
     """
 
     def use_case(ctx: "Context") -> "Document":
-        from kobe.app.jobs_report import HistoryRequest, run_jobs_history
+        from kobe.app.day.jobs_report import HistoryRequest, run_jobs_history
 
         return run_jobs_history(ctx, HistoryRequest(session=session, job=job, failed=failed, last=last))
 
@@ -142,10 +142,11 @@ def run(
     del speed
 
     def use_case(ctx: "Context") -> "Document":
-        from kobe.app import runner_once, wiring
-        from kobe.app import simulate as simulation
+        from kobe.app import wiring
+        from kobe.app.day import runner_once
+        from kobe.app.day import simulate as simulation
+        from kobe.app.day.supervise import Supervisor, command_of
         from kobe.app.settings import load
-        from kobe.app.supervise import Supervisor, command_of
 
         if simulate is not None:
             clock = simulation.clock_before(simulate[0])

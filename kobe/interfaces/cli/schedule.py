@@ -27,7 +27,7 @@ def show(
     """
 
     def use_case(ctx: "Context") -> "Document":
-        from kobe.app.schedule_show import run_schedule_show
+        from kobe.app.schedule.show import run_schedule_show
 
         return run_schedule_show(ctx, date, following)
 
@@ -61,7 +61,7 @@ def export(
 
     def use_case(ctx: "Context") -> "Document":
         from kobe.app import wiring
-        from kobe.app.schedule_export import ExportRequest, run_schedule_export
+        from kobe.app.schedule.export import ExportRequest, run_schedule_export
 
         request = ExportRequest(
             scheduler=scheduler, zone=tz, home=home, program=program, user=user, years=years, output=output,

@@ -98,7 +98,7 @@ def doctor(
     """
 
     def run() -> "Document":
-        from kobe.app.doctor import DoctorRequest, run_doctor_at
+        from kobe.app.doctor.checks import DoctorRequest, run_doctor_at
         from kobe.core.clock import SteppingClock
 
         request = DoctorRequest(only=tuple(only or ()), fix=fix, dry_run=dry_run)

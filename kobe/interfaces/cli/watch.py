@@ -22,7 +22,7 @@ def health(as_of: AsOf = None, json: Json = False) -> None:
     """
 
     def use_case(ctx: "Context") -> "Document":
-        from kobe.app.health import run_health
+        from kobe.app.watching.health import run_health
 
         return run_health(ctx)
 
@@ -36,7 +36,7 @@ def anomalies(session: Session = None, as_of: AsOf = None, json: Json = False) -
     """
 
     def use_case(ctx: "Context") -> "Document":
-        from kobe.app.anomalies import run_anomalies
+        from kobe.app.watching.anomalies import run_anomalies
 
         return run_anomalies(ctx, session)
 
@@ -51,7 +51,7 @@ def alerts_list(as_of: AsOf = None, json: Json = False) -> None:
     """
 
     def use_case(ctx: "Context") -> "Document":
-        from kobe.app.alerts import run_alerts_list
+        from kobe.app.watching.alerts import run_alerts_list
 
         return run_alerts_list(ctx)
 
@@ -66,7 +66,7 @@ def alerts_check(dry_run: DryRun = False, as_of: AsOf = None, json: Json = False
     """
 
     def use_case(ctx: "Context") -> "Document":
-        from kobe.app.alerts import run_alerts_check
+        from kobe.app.watching.alerts import run_alerts_check
 
         return run_alerts_check(ctx, None if dry_run else ctx.notifier.tell)
 
@@ -86,7 +86,7 @@ def metrics(
     """
 
     def use_case(ctx: "Context") -> "Document":
-        from kobe.app.metrics import run_metrics
+        from kobe.app.watching.metrics import run_metrics
 
         return run_metrics(ctx, write)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kobe.app.context import Context
 from kobe.app.output import Document
-from kobe.app.service import HEADERS, METHODS, PAGES, Answer, Asked, Service, build, error
+from kobe.app.watching.service import HEADERS, METHODS, PAGES, Answer, Asked, Service, build, error
 from kobe.core.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:

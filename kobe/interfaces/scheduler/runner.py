@@ -12,16 +12,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from kobe.app import heartbeat
 from kobe.app.context import Context
-from kobe.app.jobs_report import run_jobs_list
+from kobe.app.day.jobs_report import run_jobs_list
+from kobe.app.day.reload import tightened
+from kobe.app.day.runner_once import look_after, next_instant, next_slot, runner_lease
+from kobe.app.day.supervise import Supervisor, command_of
+from kobe.app.day.tick import again_at, tick
+from kobe.app.day.watchman import ClockWatch, Signs
 from kobe.app.output import Document, print_document
-from kobe.app.reload import tightened
-from kobe.app.runner_once import look_after, next_instant, next_slot, runner_lease
 from kobe.app.settings import Settings
-from kobe.app.supervise import Supervisor, command_of
-from kobe.app.tick import again_at, tick
-from kobe.app.watchman import ClockWatch, Signs
+from kobe.app.watching import heartbeat
 from kobe.core.clock import NEW_YORK
 from kobe.core.errors import ExitCode, ExternalError, KobeError
 from kobe.core.messages import Message, Severity

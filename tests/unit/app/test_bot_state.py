@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kobe.app import bot_state
-from kobe.app.bot_state import BotState, asked_now
+from kobe.app.bot import state as bot_state
+from kobe.app.bot.state import BotState, asked_now
 from kobe.core.errors import IntegrityError
 
 NOW = datetime(2026, 3, 5, 15, 0, tzinfo=UTC)

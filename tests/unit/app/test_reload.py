@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kobe.app.config import flatten
-from kobe.app.reload import FIXED, TIGHTER, tightened
+from kobe.app.day.reload import FIXED, TIGHTER, tightened
 from kobe.app.settings import Settings
 
 

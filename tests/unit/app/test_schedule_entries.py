@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from kit import cron_table, windows_tasks
 
 from kobe.app.jobs import slots
-from kobe.app.schedule_cron import cron_files
-from kobe.app.schedule_entries import Plan, WakeUps, WeekMinute, grouped, spans, wake_ups
-from kobe.app.schedule_windows import windows_files
+from kobe.app.schedule.cron import cron_files
+from kobe.app.schedule.entries import Plan, WakeUps, WeekMinute, grouped, spans, wake_ups
+from kobe.app.schedule.windows import windows_files
 
 ZONES = ("UTC", "America/New_York", "Europe/Berlin", "Asia/Tokyo", "Australia/Sydney")
 MINUTE = timedelta(minutes=1)

@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime
 import pytest
 from kit import cron_table, windows_tasks
 
-from kobe.app.schedule_entries import ExportedFile, Plan, WakeUps, WeekMinute
-from kobe.app.schedule_windows import windows_files
+from kobe.app.schedule.entries import ExportedFile, Plan, WakeUps, WeekMinute
+from kobe.app.schedule.windows import windows_files
 
 
 def at(text: str) -> datetime:
