@@ -48,7 +48,7 @@ def run_drift(ctx: Context, request: DriftRequest) -> Document:
         raise ModelError(
             "no model was promoted on evidence up to the session", seen=session, next_command="kobe promote"
         )
-    features = FeatureTable(past, ctx.settings.market.symbol)
+    features = FeatureTable.of(past, ctx.settings.market.symbol)
     against = {name: _reference(ctx, session, name) for name in ctx.settings.strategies}
     through = min(day for _, day in against.values())
     found = [

@@ -20,7 +20,7 @@ from kobe.app.scan import ScanRequest, run_scan
 from kobe.app.submit_totd import SubmitRequest, run_submit_totd
 from kobe.app.weekly_report import run_weekly_report
 from kobe.core.calendar import Calendar
-from kobe.core.clock import NEW_YORK
+from kobe.core.clock import NEW_YORK, SteppingClock
 from kobe.core.errors import ExitCode, KobeError, UsageError
 from kobe.reports.document import Document
 
@@ -87,6 +87,7 @@ class Job:
         timeout: a process that takes longer is killed.
         memory_mb: a process that takes more is killed.
         critical: money depends on it: when it is given up, nothing is opened any more and a person is called.
+        of_machine: it looks after this machine and its network; a simulation leaves it out.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Job:
     timeout: timedelta = 5 * MINUTE
     memory_mb: int = 2048
     critical: bool = False
+    of_machine: bool = False
 
 
 def ends_week(calendar: Calendar, session: date) -> bool:
@@ -178,10 +180,11 @@ NIGHT, WEEKEND = Slot(at=time(22, 0)), Slot(on_saturday=time(10, 0))
 
 JOBS: tuple[Job, ...] = (
     Job(name="fetch-early", summary="bars that were not there in the evening", slot=EARLY,
-        run=_fetch, due=lambda ctx, _: ctx.settings.schedule.fetch, timeout=HOUR),
+        run=_fetch, due=lambda ctx, _: ctx.settings.schedule.fetch, timeout=HOUR, of_machine=True),
     Job(name="morning-report", summary="the morning as Markdown, HTML and JSON", slot=REPORTED, grace=3 * HOUR,
         run=run_morning_report),
-    Job(name="checks", summary="the doctor's checks, before the open", slot=CHECKED, grace=85 * MINUTE, run=_check),
+    Job(name="checks", summary="the doctor's checks, before the open", slot=CHECKED, grace=85 * MINUTE, run=_check,
+        of_machine=True),
     Job(name="holdings", summary="splits and other corporate actions of what is held", slot=CHECKED,
         run=run_holdings, unfinished=_waits_for_a_split, critical=True),
     Job(name="reconcile-open", summary="books against the broker before anything is decided", slot=MORNING,
@@ -202,7 +205,7 @@ JOBS: tuple[Job, ...] = (
     Job(name="reconcile", summary="books against the broker after the close", slot=EVENING,
         run=lambda ctx, _: run_reconcile(ctx), critical=True),
     Job(name="fetch", summary="the day's bars from the providers", slot=EVENING,
-        run=_fetch, due=lambda ctx, _: ctx.settings.schedule.fetch, timeout=HOUR),
+        run=_fetch, due=lambda ctx, _: ctx.settings.schedule.fetch, timeout=HOUR, of_machine=True),
     Job(name="prepare", summary="what the session looked like to the strategies, kept for the scan", slot=EVENING,
         run=run_prepare, due=_has_bars),
     Job(name="drift", summary="every strategy's recent signals against its evidence", slot=EVENING, run=_watch,
@@ -213,7 +216,8 @@ JOBS: tuple[Job, ...] = (
     Job(name="weekly-report", summary="the week as Markdown, HTML and JSON", slot=EVENING, run=run_weekly_report,
         due=lambda ctx, day: ends_week(ctx.calendar, day)),
     Job(name="backup", summary="a verified copy of the records", slot=NIGHT, timeout=HOUR,
-        run=lambda ctx, _: run_backup(ctx, prune=True), due=lambda ctx, _: ctx.settings.schedule.backup),
+        run=lambda ctx, _: run_backup(ctx, prune=True), due=lambda ctx, _: ctx.settings.schedule.backup,
+        of_machine=True),
     Job(name="research", summary="the alpha screen, each look counted as a trial", slot=WEEKEND, timeout=3 * HOUR,
         memory_mb=8192, run=_screen, due=_researches),
 )  # fmt: skip
@@ -225,8 +229,9 @@ GUARDING = (GUARDS.name, "exits-open", "exits-close")
 
 
 def jobs_of(ctx: Context, session: date) -> tuple[Job, ...]:
-    """Return the jobs of a session, in the order of the table."""
-    return tuple(job for job in JOBS if job.due(ctx, session))
+    """Return the jobs of a session, in the order of the table; under a pretended time only those of the market."""
+    pretended = isinstance(ctx.clock, SteppingClock)
+    return tuple(job for job in JOBS if not (pretended and job.of_machine) and job.due(ctx, session))
 
 
 def job_named(name: str) -> Job:

@@ -74,7 +74,7 @@ def observe(past: Panel, number: int, params: Mapping[str, BaseParams], market_s
         params: strategy id -> parameters.
         market_symbol: whose bars describe the market.
     """
-    features = FeatureTable(past, market_symbol)
+    features = FeatureTable.of(past, market_symbol)
     rows = past.rows_at(number)
     session = past.calendar.sessions[number]
     return SessionView(

@@ -167,31 +167,79 @@ class Book:
         return any(p.symbol == symbol for p in self.positions)
 
 
-def build(orders: Iterable[Order], changes: Iterable[Split] = ()) -> Book:
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """What came of the orders in one symbol."""
+
+    orders: tuple[Order, ...]
+    changes: tuple[Split, ...]
+    positions: dict[str, Position]
+    trades: dict[str, Trade]
+    paid_usd: Decimal
+    oversold: int
+
+
+@dataclass(slots=True)
+class Shelves:
+    """The symbols as they were folded last; one whose orders and splits are the same is not folded again."""
+
+    by_symbol: dict[str, _Shelf] = field(default_factory=dict)
+
+
+def build(orders: Iterable[Order], changes: Iterable[Split] = (), shelves: Shelves | None = None) -> Book:
     """Fold all orders, and the splits between their fills, into the book.
 
     More shares closed than opened is a truth the broker may tell, so it never keeps the book from being read.
+
+    Args:
+        orders: all of them, in the order of their intents.
+        changes: splits on record.
+        shelves: what the last fold left; changed by this one.
     """
+    by_symbol: dict[str, list[Order]] = {}
+    by_signal: dict[str, list[Order]] = {}
+    for order in orders:
+        by_symbol.setdefault(order.request.symbol, []).append(order)
+        by_signal.setdefault(order.request.signal_id, []).append(order)
+    told: dict[str, list[Split]] = {}
+    for change in sorted(changes, key=lambda c: c.at):
+        told.setdefault(change.symbol, []).append(change)
+    kept = Shelves() if shelves is None else shelves
+    for symbol, mine in by_symbol.items():
+        asked, splits = tuple(mine), tuple(told.get(symbol, ()))
+        known = kept.by_symbol.get(symbol)
+        if known is None or known.orders != asked or known.changes != splits:
+            kept.by_symbol[symbol] = _shelf(asked, splits)
+    found = [(signal, kept.by_symbol[mine[0].request.symbol]) for signal, mine in by_signal.items()]
+    here = [kept.by_symbol[symbol] for symbol in by_symbol]
+    return Book(
+        positions=tuple(s.positions[signal] for signal, s in found if signal in s.positions),
+        trades=tuple(s.trades[signal] for signal, s in found if signal in s.trades),
+        openings={
+            signal: tuple(o for o in mine if o.request.effect is Effect.OPEN) for signal, mine in by_signal.items()
+        },
+        in_lieu_usd=sum((s.paid_usd for s in here), Decimal(0)),
+        oversold={symbol: kept.by_symbol[symbol].oversold for symbol in by_symbol if kept.by_symbol[symbol].oversold},
+    )
+
+
+def _shelf(orders: tuple[Order, ...], changes: tuple[Split, ...]) -> _Shelf:
+    """Fold the orders in one symbol; a signal has one symbol, and a split touches nothing outside its own."""
     by_signal: dict[str, list[Order]] = {}
     for order in orders:
         by_signal.setdefault(order.request.signal_id, []).append(order)
     fills = {signal: _in_order(mine) for signal, mine in by_signal.items()}
-    held = _folded({signal: mine for signal, mine in fills.items() if mine}, sorted(changes, key=lambda c: c.at))
-    positions, trades = [], []
+    held = _folded({signal: mine for signal, mine in fills.items() if mine}, list(changes))
+    positions, trades = {}, {}
     for signal, mine in held.items():
         if mine.lots:
-            positions.append(_position(by_signal[signal][0], fills[signal][0].at, tuple(mine.lots)))
+            positions[signal] = _position(by_signal[signal][0], fills[signal][0].at, tuple(mine.lots))
         elif mine.closings or mine.in_lieu:
-            trades.append(_trade(by_signal[signal], fills[signal], mine))
-    openings = {signal: tuple(o for o in mine if o.request.effect is Effect.OPEN) for signal, mine in by_signal.items()}
-    paid = sum((c.usd for mine in held.values() for c in mine.in_lieu), Decimal(0))
-    oversold: dict[str, int] = {}
-    for signal, mine in held.items():
-        if mine.oversold:
-            symbol = by_signal[signal][0].request.symbol
-            oversold[symbol] = oversold.get(symbol, 0) + mine.oversold
-    return Book(
-        positions=tuple(positions), trades=tuple(trades), openings=openings, in_lieu_usd=paid, oversold=oversold
+            trades[signal] = _trade(by_signal[signal], fills[signal], mine)
+    return _Shelf(
+        orders=orders, changes=changes, positions=positions, trades=trades,
+        paid_usd=sum((c.usd for mine in held.values() for c in mine.in_lieu), Decimal(0)),
+        oversold=sum(mine.oversold for mine in held.values()),
     )  # fmt: skip
 
 

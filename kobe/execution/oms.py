@@ -11,7 +11,7 @@ from kobe.core.ports import AuditLog, Broker, BrokerOrder, KillSwitch, Ledger
 from kobe.core.types import ClearedOrder, Effect, Order, OrderRequest, OrderStatus, OrderType, TradePlan
 from kobe.execution import answers, book, corporate, order
 from kobe.execution.order import OrderFold
-from kobe.execution.plans import PLANS, plan_from, plan_json
+from kobe.execution.plans import PLANS, plan_json
 
 Checkpoint = Callable[[str], None]
 SEARCH_S = (0.0, 10.0, 20.0)  # a lost order is looked for three times over thirty seconds (DOMAIN 4.3)
@@ -58,11 +58,11 @@ class Oms:
 
     def book(self) -> book.Book:
         """Return positions and trades, the splits on record carried through."""
-        return book.build(self.orders().values(), corporate.splits(self.ledger.events(corporate.STREAM)))
+        return self.fold.book(corporate.splits(self.ledger.events(corporate.STREAM)))
 
     def plans(self) -> dict[str, TradePlan]:
         """Return how each signal's position is to be closed; a later word about a signal replaces an earlier one."""
-        return {e.entity: plan_from(e.payload) for e in self.ledger.events(PLANS)}
+        return self.fold.plans()
 
     # -- sending -----------------------------------------------------------------------------------------------
 

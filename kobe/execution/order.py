@@ -13,7 +13,11 @@ from typing import Any
 from kobe.core.clock import from_ns
 from kobe.core.errors import IntegrityError
 from kobe.core.ports import Event, Ledger
-from kobe.core.types import Effect, Fill, Order, OrderRequest, OrderStatus, OrderType, Side
+from kobe.core.types import Effect, Fill, Order, OrderRequest, OrderStatus, OrderType, Side, TradePlan
+from kobe.execution import book
+from kobe.execution.book import Book
+from kobe.execution.corporate import Split
+from kobe.execution.plans import PLANS, plan_from
 
 STREAM = "orders"
 STATUS_BY_WORD = {status.word: status for status in OrderStatus}
@@ -161,6 +165,10 @@ class OrderFold:
     _intended: dict[str, datetime] = field(default_factory=dict)
     _replaces: dict[str, str] = field(default_factory=dict)
     _seen: int = 0
+    _plans: dict[str, TradePlan] = field(default_factory=dict)
+    _plans_seen: int = 0
+    _shelves: book.Shelves = field(default_factory=book.Shelves)
+    _book: tuple[int, tuple[Split, ...], Book] | None = None
 
     def orders(self) -> dict[str, Order]:
         """Return every order by client order id, in the order of their intents.
@@ -185,3 +193,17 @@ class OrderFold:
         """Return the order that a replacement was meant to take the place of."""
         self.orders()
         return self._replaces.get(name)
+
+    def plans(self) -> dict[str, TradePlan]:
+        """Return how each signal's position is to be closed; a later word about a signal replaces an earlier one."""
+        for event in self.ledger.events(PLANS, after=self._plans_seen):
+            self._plans[event.entity] = plan_from(event.payload)
+            self._plans_seen = event.sequence
+        return dict(self._plans)
+
+    def book(self, changes: tuple[Split, ...]) -> Book:
+        """Return positions and trades with the splits carried through; folded anew only where something happened."""
+        orders = self.orders()
+        if self._book is None or self._book[:2] != (self._seen, changes):
+            self._book = self._seen, changes, book.build(orders.values(), changes, self._shelves)
+        return self._book[2]

@@ -51,6 +51,12 @@ class FeatureTable:
     _columns: dict[tuple[str, int], Floats] = field(default_factory=dict, repr=False)
     _derived: dict[tuple[object, ...], Any] = field(default_factory=dict, repr=False)
 
+    @classmethod
+    def of(cls, panel: Panel, market_symbol: str = "SPY") -> "FeatureTable":
+        """Return the one table of a panel that everybody shares; it lives as long as the panel."""
+        tables: dict[str, FeatureTable] = panel.__dict__.setdefault("_tables", {})
+        return tables.setdefault(market_symbol, cls(panel, market_symbol))
+
     def column(self, name: str, n: int = 1) -> Floats:
         """Return an indicator with period n over all rows, float64[rows], read-only; row t known at close t."""
         key = (name, n)

@@ -194,7 +194,7 @@ def test_a_missed_entry_is_recorded_and_never_made_up_for(home, first, calendar)
     done = dict(tick.tick(ctx))
     assert set(done) == {"holdings", "reconcile-open", "exits-open"}
     missed = {r.job for r in runs.history(ctx.ledger) if r.status == "missed"}
-    assert missed == {"checks", "scan", "submit", "retry"}
+    assert missed == {"morning-report", "scan", "submit", "retry"}
     assert list(ctx.broker.orders()) == []
 
 
@@ -203,7 +203,7 @@ def test_evening_jobs_of_the_day_before_are_made_up_for(home, first, calendar):
     tick.tick(early)
     late = wiring.build(home, clock=at(calendar.next(first), 8, 0))
     assert [name for name, _ in tick.tick(late)] == [
-        "reconcile", "prepare", "drift", "eod-report", "backup", "checks", "holdings",
+        "reconcile", "prepare", "drift", "eod-report", "morning-report", "holdings",
     ]  # fmt: skip
 
 

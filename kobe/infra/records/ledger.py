@@ -7,10 +7,11 @@ an address may begin with; a path is SQLite.
 
 import json
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kobe.core.clock import Clock, to_ns
 from kobe.core.errors import ConfigError, IntegrityError, KobeError
@@ -26,6 +27,43 @@ Row = dict[str, Any]
 """One event as it lies in the table: `schema.COLUMNS`, the payload as text."""
 _DOCTOR = "kobe doctor"
 _PAGE_ROWS = 5_000
+_CARRIED_STREAMS = 64
+
+
+class _Carried(NamedTuple):
+    """What was read of a stream, and the row of its last event: events never change, so they are not read again."""
+
+    events: "tuple[Event, ...]"
+    last: tuple[Any, ...]
+
+    @property
+    def sequence(self) -> int:
+        """Of the last event; 1 where there is none, so that the next look begins at the first."""
+        return int(self.last[0]) if self.last else 1
+
+
+_NOTHING = _Carried((), ())
+
+
+class _CarriedStreams:
+    """The streams read last, a bounded number of them; the values are never changed, only replaced."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str | None], _Carried] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[str, str | None], default: _Carried) -> _Carried:
+        """Return what was read of a stream, or of an entity in it."""
+        with self._lock:
+            return self._known.get(key, default)
+
+    def keep(self, key: tuple[str, str | None], value: _Carried) -> None:
+        """Keep what was read; the stream that was kept first goes when there are too many."""
+        with self._lock:
+            self._known[key] = value
+            self._known.move_to_end(key)
+            while len(self._known) > _CARRIED_STREAMS:
+                self._known.popitem(last=False)
 
 
 class SqlLedger:
@@ -48,6 +86,7 @@ class SqlLedger:
         self._clock = clock
         self._database = _database(url_or_path, read_only=read_only, busy_timeout_s=busy_timeout_s)
         self._local = threading.local()
+        self._carried = _CarriedStreams()
 
     @property
     def place(self) -> str:
@@ -100,12 +139,24 @@ class SqlLedger:
             ExternalError: the ledger does not answer.
             ConfigError: the ledger cannot be read.
         """
+        if after or self._current is not None:  # what a transaction reads may be undone with it
+            return self._events(self._asked_for(stream, entity, after))
+        known = self._carried.get((stream, entity), _NOTHING)
+        rows = self._asked_for(stream, entity, known.sequence - 1)
+        if known.events and (not rows or rows[0] != known.last):
+            known, rows = _NOTHING, self._asked_for(stream, entity, 0)  # another ledger lies there now
+        if known.events:
+            rows = rows[1:]
+        if rows:
+            known = _Carried((*known.events, *self._events(rows)), rows[-1])
+            self._carried.keep((stream, entity), known)
+        return list(known.events)
+
+    def _asked_for(self, stream: str, entity: str | None, after: int) -> list[tuple[Any, ...]]:
         asked: Row = {"stream": stream, "after": after}
         if entity is None:
-            rows = self._rows(schema.OF_STREAM, asked)
-        else:
-            rows = self._rows(schema.OF_ENTITY, {**asked, "entity": entity})
-        return self._events(rows)
+            return self._rows(schema.OF_STREAM, asked)
+        return self._rows(schema.OF_ENTITY, {**asked, "entity": entity})
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
