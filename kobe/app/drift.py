@@ -27,10 +27,14 @@ NEEDED = ("strategy", "session", "exit_session", "r_net", *FEATURE_COLUMNS)
 
 @dataclass(frozen=True, kw_only=True)
 class DriftRequest:
-    """Which session is judged (default: the last complete one), and whether the outcome is recorded."""
+    """Which session is judged (default: the last complete one), and whether the outcome is recorded.
+
+    `intervals` are for a person who reads the report; nothing is decided by them.
+    """
 
     session: date | None = None
     dry_run: bool = False
+    intervals: bool = True
 
 
 def run_drift(ctx: Context, request: DriftRequest) -> Document:
@@ -52,7 +56,7 @@ def run_drift(ctx: Context, request: DriftRequest) -> Document:
     against = {name: _reference(ctx, session, name) for name in ctx.settings.strategies}
     through = min(day for _, day in against.values())
     found = [
-        _judge(ctx, past, features, model, _evidence(ctx, day), name, session, day)
+        _judge(ctx, past, features, model, _evidence(ctx, day), name, session, day, intervals=request.intervals)
         for name, (model, day) in against.items()
     ]
     recorded = [] if request.dry_run else [j.strategy for j in found if _record(ctx, session, model_id, j)]
@@ -105,7 +109,7 @@ def _evidence(ctx: Context, through: date) -> pl.DataFrame:
 
 def _judge(
     ctx: Context, past: Panel, features: FeatureTable, model: MetaModel, frame: pl.DataFrame, name: str, session: date,
-    through: date,
+    through: date, *, intervals: bool,
 ) -> Judged:  # fmt: skip
     before = standing.standings(ctx, ctx.calendar.previous(session)).get(name, Standing())
     record, rows = model.records.get(name), frame.filter(pl.col("strategy") == name)
@@ -119,7 +123,7 @@ def _judge(
     seed, newest = ctx.settings.run.seed, matrix[len(recent) - len(window.trades) :]
     names = [c for c in FEATURE_COLUMNS if c != STRATEGY_COLUMN]
     columns = {c: (rows.get_column(c).to_numpy(), newest[:, FEATURE_COLUMNS.index(c)]) for c in names}
-    money = drift.money(recent, window, reference, seed=seed)
+    money = drift.money(recent, window, reference, seed=seed, intervals=intervals)
     signs = drift.signs(
         window, reference, model.probability(newest, [name] * len(newest)), columns, seed=seed
     )  # fmt: skip

@@ -129,7 +129,7 @@ def _watch(ctx: Context, session: date) -> Document:
 
     if ctx.models.champion(session) is None:
         return Document(schema="kobe.drift/1", title=f"Drift at {session}", summary=("no champion to judge against",))
-    return run_drift(ctx, DriftRequest(session=session))
+    return run_drift(ctx, DriftRequest(session=session, intervals=False))
 
 
 def _learn(ctx: Context, session: date) -> Document:

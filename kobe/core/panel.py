@@ -235,6 +235,8 @@ class Panel:
             return self
         kept: tuple[int, Panel] | None = self.__dict__.get("_kept_cut")
         if kept is None or kept[0] != session:
+            if kept is not None:
+                kept[1].__dict__.pop("_tables", None)  # they hold the panel that holds them: gone at once, not in time
             starts, ends = self.offsets[:-1], self.offsets[1:]
             last = np.int32(session)  # a plain int would have every column copied to its own width first
             stops = [a + int(np.searchsorted(self.session[a:b], last, "right")) for a, b in pairwise(self.offsets)]

@@ -165,8 +165,8 @@ def _decay(recent: Trades, reference: Reference) -> float:
     return tests.shortfall(recent.net_r, block, reference.mean_r, reference.spread_r, reference.r_together)
 
 
-def money(recent: Trades, window: Window, reference: Reference, *, seed: int) -> list[Reading]:
-    """Return the money family with intervals.
+def money(recent: Trades, window: Window, reference: Reference, *, seed: int, intervals: bool = True) -> list[Reading]:
+    """Return the money family, with intervals for people to read; nothing is decided by those.
 
     A profit factor below 1 and a mean R below 0 are one statement, and so is a Sharpe ratio below 0 of the sums by
     five sessions: their p values are t tests over such blocks, because percentiles of a bootstrap of few blocks are
@@ -177,12 +177,15 @@ def money(recent: Trades, window: Window, reference: Reference, *, seed: int) ->
         window: the newest of them.
         reference: what they are compared with.
         seed: of the intervals.
+        intervals: draw them; without they are NaN.
     """
     mine, p = window.trades, money_p(recent, window, reference)
-    rates = clustered_interval(mine.won, mine.session, metrics.win_rate, seed=seed)
-    factors = clustered_interval(mine.net_r, mine.session, metrics.profit_factor, seed=seed)
     daily = mine.daily_r()
-    sharpes = bootstrap_interval(daily, metrics.sharpe, seed=seed)
+    rates = factors = sharpes = (math.nan, math.nan)
+    if intervals:
+        rates = clustered_interval(mine.won, mine.session, metrics.win_rate, seed=seed)
+        factors = clustered_interval(mine.net_r, mine.session, metrics.profit_factor, seed=seed)
+        sharpes = bootstrap_interval(daily, metrics.sharpe, seed=seed)
     readings = [
         Reading(name="win rate", value=metrics.win_rate(mine.net_r), low=rates[0], high=rates[1], p=p["win rate"],
                 reference=reference.win_rate, critical=tests.critical_rate(window.size, reference.win_rate, LOOK)),

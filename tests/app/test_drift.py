@@ -1,7 +1,7 @@
 """`kobe drift` on a made-up market: from past bars only, recorded once, and no trading on what cannot be read."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -211,4 +211,3 @@ def test_the_command_says_it_in_json_and_an_empty_home_what_to_do_next(home, tmp
 def test_the_scan_can_ask_for_the_states_of_a_home_without_records(home):
     ctx = wiring.build(home)
     assert states_at(ctx, LAST) == {}
-    assert asdict(DriftRequest()) == {"session": None, "dry_run": False}

@@ -99,9 +99,8 @@ def test_there_are_mutants_of_every_part_and_each_replaces_one_part_only():
 
 
 @pytest.mark.long
-def test_all_planted_leaks_are_caught_and_the_honest_pipeline_raises_no_alarm_on_the_same_market(ctx, terms, calendar):
-    caught = report.planted(ctx, terms)
-    assert {c.mutant for c in caught if c.alarm is None} == set()
+def test_on_the_market_of_the_planted_leaks_the_honest_pipeline_raises_no_alarm(terms, calendar):
+    """That all of them are caught there is the command's own test (tests/cli)."""
     world = worlds.synthetic(calendar, report.MUTANT_SYMBOLS, report.MUTANT_SEED)
     some = cuts.chosen(world, terms, report.MUTANT_CUTS, report.MUTANT_SEED)
     found = run_probes(laboratory(world, terms, some, report.MUTANT_SEED), PROBES, some)
