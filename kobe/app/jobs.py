@@ -87,6 +87,7 @@ class Job:
         timeout: a process that takes longer is killed.
         memory_mb: a process that takes more is killed.
         critical: money depends on it: when it is given up, nothing is opened any more and a person is called.
+        of_today: it acts on the market as it is now, so that it may only run on its own day.
         of_machine: it looks after this machine and its network; a simulation leaves it out.
     """
 
@@ -104,6 +105,7 @@ class Job:
     memory_mb: int = 2048
     critical: bool = False
     of_machine: bool = False
+    of_today: bool = False
 
 
 def ends_week(calendar: Calendar, session: date) -> bool:
@@ -191,17 +193,18 @@ JOBS: tuple[Job, ...] = (
         run=lambda ctx, _: run_reconcile(ctx), critical=True),
     Job(name="exits-open", summary="signal exits of yesterday's close, at the open", slot=MORNING,
         run=lambda ctx, _: run_manage_exits(ctx), unfinished=_partial, patience=10 * MINUTE, until=CLOSING,
-        critical=True),
+        critical=True, of_today=True),
     Job(name="scan", summary="picks and trade of the day from yesterday's close", slot=MORNING, grace=40 * MINUTE,
         run=lambda ctx, day: run_scan(ctx, ScanRequest(session=ctx.calendar.previous(day))), due=_has_bars),
     Job(name="submit", summary="trade of the day, first attempt", slot=MORNING, grace=40 * MINUTE,
         run=lambda ctx, _: run_submit_totd(ctx, SubmitRequest()), needs=("reconcile-open", "scan"),
-        due=_has_bars),
+        due=_has_bars, of_today=True),
     Job(name="retry", summary="second attempt of an order that filled nothing", slot=RETRY, grace=HOUR,
-        run=lambda ctx, _: run_submit_totd(ctx, SubmitRequest(retry=True)), needs=("submit",), due=_has_bars),
+        run=lambda ctx, _: run_submit_totd(ctx, SubmitRequest(retry=True)), needs=("submit",), due=_has_bars,
+        of_today=True),
     Job(name="exits-close", summary="time exits, five minutes before the close", slot=CLOSING,
         run=lambda ctx, _: run_manage_exits(ctx), unfinished=_partial, patience=3 * MINUTE, timeout=2 * MINUTE,
-        critical=True),
+        critical=True, of_today=True),
     Job(name="reconcile", summary="books against the broker after the close", slot=EVENING,
         run=lambda ctx, _: run_reconcile(ctx), critical=True),
     Job(name="fetch", summary="the day's bars from the providers", slot=EVENING,
@@ -223,7 +226,7 @@ JOBS: tuple[Job, ...] = (
 )  # fmt: skip
 GUARDS = Job(
     name="guards", summary="protection of what is held without it, between the slots", slot=MORNING,
-    run=lambda ctx, _: run_manage_exits(ctx), critical=True,
+    run=lambda ctx, _: run_manage_exits(ctx), critical=True, of_today=True,
 )  # fmt: skip
 GUARDING = (GUARDS.name, "exits-open", "exits-close")
 

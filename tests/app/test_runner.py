@@ -13,8 +13,8 @@ import pytest
 
 from kobe.app import wiring
 from kobe.app.day import runs
+from kobe.app.day.job_process import IN_FORCE
 from kobe.app.day.runner_once import runner_lease
-from kobe.app.day.supervise import IN_FORCE
 from kobe.app.day.watchman import ClockWatch, Signs
 from kobe.app.settings import load
 from kobe.app.watching import heartbeat

@@ -9,7 +9,7 @@ from kobe.app.day import recovery, runs, telling
 from kobe.app.day.recovery import Failure
 from kobe.app.jobs import JOBS, Job, job_named
 from kobe.app.watching import telemetry
-from kobe.core.errors import DataError, ExitCode, ExternalError, IntegrityError, KobeError
+from kobe.core.errors import DataError, ExitCode, ExternalError, IntegrityError, KobeError, UsageError
 from kobe.core.types import JobRecord, Mode
 from kobe.infra.locks import Lease
 from kobe.reports.document import Document
@@ -33,7 +33,9 @@ def run_job(ctx: Context, job: Job, session: date, *, again: bool = False) -> Do
         if known.is_settled and not again:
             return None
         if known.is_open:
-            end_badly(ctx, job, session, runs.CRASHED, DIED)
+            lost = end_badly(ctx, job, session, runs.CRASHED, DIED)
+            if runs.is_settled(ctx.ledger, job.name, session) and not again:
+                return lost
         started = ctx.clock.now()
         runs.start(ctx.ledger, job.name, session, ctx.run_id, started)
         failure = ""
@@ -139,11 +141,17 @@ def _failed(job: Job, session: date, error: Exception) -> Document:
 
 
 def run_one(ctx: Context, name: str, session: date | None, *, again: bool) -> Document:
-    """Run one job by name; a settled one says so."""
+    """Run one job by name; a settled one says so.
+
+    Raises:
+        UsageError: there is no such job, or it acts on the market of today and another session was named.
+    """
     job = job_named(name)
     day = session or ctx.today
     if day not in ctx.calendar:
         return _nothing(name, day, f"{day} is not a session: nothing to do", "holiday")
+    if job.of_today and day != ctx.today:
+        raise UsageError(f"{name} acts on the market as it is now", seen=f"--session {day}", expected=str(ctx.today))
     document = run_job(ctx, job, day, again=again)
     if document is None:
         return _nothing(name, day, "already done; --again runs it once more", "already_done")

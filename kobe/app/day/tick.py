@@ -53,11 +53,13 @@ def again_at(ctx: Context) -> datetime | None:
     waiting = []
     for session in _looked_at(ctx, today):
         known = runs.standings(ctx.ledger, session)
-        for job in jobs_of(ctx, session):
+        due = {job.name: job for job in jobs_of(ctx, session)}
+        for job in due.values():
             begins = job.slot.instant(ctx.calendar, session)
             if begins is None or begins > now or known.get(job.name, NEVER).is_settled:
                 continue
-            if now + MINUTE <= begins + job.patience:
+            waits = known.get(job.name, NEVER).is_open or any(name in due for name in job.needs)
+            if waits or now + MINUTE <= begins + job.patience:  # another process is at it, or at what it needs
                 waiting.append(now + MINUTE)
             repeat = recovery.repeat_at(known.get(job.name, NEVER))
             waiting += [] if repeat is None else [max(repeat, now + MINUTE)]

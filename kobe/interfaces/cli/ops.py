@@ -145,7 +145,8 @@ def run(
         from kobe.app import wiring
         from kobe.app.day import runner_once
         from kobe.app.day import simulate as simulation
-        from kobe.app.day.supervise import Supervisor, command_of
+        from kobe.app.day.job_process import starter
+        from kobe.app.day.supervise import Supervisor
         from kobe.app.settings import load
 
         if simulate is not None:
@@ -154,7 +155,7 @@ def run(
             return simulation.run_simulation(stepping, *simulate, without=tuple(without or ()))
         armed = wiring.arm(ctx, live=live)
         if once:
-            own = None if as_of else Supervisor(command=command_of(armed), live=live)
+            own = None if as_of else Supervisor(start=starter(armed, live=live))
             return runner_once.run_once(armed, own)
         from kobe.interfaces.scheduler.runner import run_forever
 

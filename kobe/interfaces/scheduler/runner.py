@@ -13,12 +13,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kobe.app.context import Context
+from kobe.app.day.job_process import starter, write_settings
 from kobe.app.day.jobs_report import run_jobs_list
 from kobe.app.day.reload import tightened
 from kobe.app.day.runner_once import look_after, next_instant, next_slot, runner_lease
-from kobe.app.day.supervise import Supervisor, command_of
+from kobe.app.day.supervise import Supervisor
 from kobe.app.day.tick import again_at, tick
 from kobe.app.day.watchman import ClockWatch, Signs
+from kobe.app.day.welcome import run_welcome
 from kobe.app.output import Document, print_document
 from kobe.app.settings import Settings
 from kobe.app.watching import heartbeat
@@ -54,7 +56,7 @@ class Runner:
         self._ended = threading.Event()
         self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._supervisor = Supervisor(
-            command=command_of(ctx), live=live, stop_grace_s=ctx.settings.schedule.stop_grace_s,
+            start=starter(ctx, live=live), stop_grace_s=ctx.settings.schedule.stop_grace_s,
             beat=lambda job: self._signs.sign(job, time.monotonic()),
         )  # fmt: skip
 
@@ -109,7 +111,8 @@ class Runner:
         if before is not None:
             words = f"process {before.get('pid')} held the lease since {before.get('started')} and is gone"
             self._tell("runner_takeover", Severity.WARNING, "the runner was taken over", words)
-        print_document(run_jobs_list(self._ctx))
+        for page in (run_welcome(self._ctx), run_jobs_list(self._ctx)):
+            print_document(page)
         every = self._ctx.settings.schedule.heartbeat_s
         for work, seconds, name in ((self._beat, every, "beat"), (self._deliver, every, "deliver")):
             self._scheduler.add_job(work, "interval", seconds=seconds, id=name, max_instances=1, coalesce=True,
@@ -205,7 +208,7 @@ class Runner:
             return
         with self._working:  # never under a job that begins
             self._ctx = replace(self._ctx, settings=taken)
-            command_of(self._ctx)
+            write_settings(self._ctx)
         self._ctx.audit.append("settings_reloaded", {"changed": changed, "refused": refused})
         sys.stderr.write(f"settings read anew: {'; '.join(changed) or 'nothing changed'}\n")
         if refused:

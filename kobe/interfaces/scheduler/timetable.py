@@ -11,7 +11,7 @@ def wake_ups(calendar: Calendar, today: date, now: datetime, sessions: int = 5) 
 
     Computed from the calendar and never from cron rules: half days and both changes of clocks are already in it.
     """
-    days = [today] if today in calendar else []
-    while len(days) < sessions:
-        days.append(calendar.next(days[-1] if days else today))
+    days = [calendar.previous(today), *([today] if today in calendar else [])]  # a Saturday belongs to the week before
+    while len(days) <= sessions:
+        days.append(calendar.next(max(days[-1], today)))
     return [instant for day in days for instant in slots(calendar, day) if instant > now]
