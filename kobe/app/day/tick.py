@@ -56,16 +56,23 @@ def again_at(ctx: Context) -> datetime | None:
         due = {job.name: job for job in jobs_of(ctx, session)}
         for job in due.values():
             begins = job.slot.instant(ctx.calendar, session)
-            if begins is None or begins > now or known.get(job.name, NEVER).is_settled:
+            mine = known.get(job.name, NEVER)
+            if begins is None or begins > now or mine.is_settled:
                 continue
-            waits = known.get(job.name, NEVER).is_open or any(name in due for name in job.needs)
-            if waits or now + MINUTE <= begins + job.patience:  # another process is at it, or at what it needs
+            needed = [known.get(name, NEVER) for name in job.needs if name in due]
+            if _is_held_up(mine, needed) or now + MINUTE <= begins + job.patience:
                 waiting.append(now + MINUTE)
-            repeat = recovery.repeat_at(known.get(job.name, NEVER))
+            repeat = recovery.repeat_at(mine)
             waiting += [] if repeat is None else [max(repeat, now + MINUTE)]
     if today in ctx.calendar and _is_naked(ctx, now + MINUTE):
         waiting.append(now + MINUTE)
     return min(waiting, default=None)
+
+
+def _is_held_up(mine: Standing, needed: list[Standing]) -> bool:
+    """Say whether another process is at a job or at what it needs, or has just done all that it needs."""
+    done_elsewhere = bool(needed) and not mine.events and all(other.is_done for other in needed)
+    return done_elsewhere or any(known.is_open for known in (mine, *needed))
 
 
 def _looked_at(ctx: Context, today: date) -> list[date]:
