@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from kobe.core.calendar import Calendar
 from kobe.core.errors import MissingDataError, SchemaError
+from kobe.core.threads import in_parts
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -166,26 +167,33 @@ class Panel:
     def digest(self) -> str:
         """BLAKE2b of everything a result can depend on; equal bars have equal digests wherever they came from."""
         hasher = hashlib.blake2b(digest_size=16)
-        meta = (self.symbols, self.source, self.feed, self.adjustment, self.universe, self.calendar.digest)
+        meta = (self.symbols, self.source, self.feed, self.adjustment, self.universe, self.calendar.digest, self.pays)
         hasher.update(repr(meta).encode())
-        for name in ("offsets", "session", *BAR_COLUMNS, "raw_factor", "tradable", "final_loss"):
-            hasher.update(np.ascontiguousarray(getattr(self, name)).data)
-        if self.pays:
-            hasher.update(b"dividend")
-            hasher.update(np.ascontiguousarray(self.dividend).data)
+        hasher.update("".join(self.symbol_digests).encode())
+        hasher.update(np.ascontiguousarray(self.final_loss).data)
         return hasher.hexdigest()
+
+    @cached_property
+    def symbol_digests(self) -> tuple[str, ...]:
+        """BLAKE2b of each symbol's bars as far as this panel holds them, in the order of the symbols."""
+        names = ("session", *BAR_COLUMNS, "raw_factor", "tradable", *(("dividend",) if self.pays else ()))
+        columns = [np.ascontiguousarray(getattr(self, name)) for name in names]
+        borders = self.offsets.tolist()
+        found = [""] * len(self.symbols)
+
+        def hashed(first: int, last: int) -> None:
+            for k in range(first, last):
+                hasher = hashlib.blake2b(digest_size=16)
+                for column in columns:
+                    hasher.update(column[borders[k] : borders[k + 1]].data)
+                found[k] = hasher.hexdigest()
+
+        in_parts(len(found), len(self), hashed)
+        return tuple(found)
 
     def digests_by_symbol(self) -> dict[str, str]:
         """Return, per symbol, a digest of its bars as far as this panel holds them."""
-        names = ("session", *BAR_COLUMNS, "raw_factor", "tradable", *(("dividend",) if self.pays else ()))
-        columns = [getattr(self, name) for name in names]
-        found = {}
-        for symbol, (first, end) in zip(self.symbols, pairwise(self.offsets.tolist()), strict=True):
-            hasher = hashlib.blake2b(digest_size=8)
-            for column in columns:
-                hasher.update(column[first:end].data)
-            found[symbol] = hasher.hexdigest()
-        return found
+        return dict(zip(self.symbols, self.symbol_digests, strict=True))
 
     def digests_by_session(self) -> dict[int, str]:
         """Return, per session with bars, a digest of all bars up to and including it.
