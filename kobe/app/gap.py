@@ -11,7 +11,7 @@ from kobe.app.context import Context
 from kobe.app.decision import Inputs
 from kobe.app.gap_causes import Records, not_decided, not_filled, not_sent
 from kobe.app.gap_sides import Account, Tested, backtested
-from kobe.core.errors import KobeError
+from kobe.core.errors import KobeError, UsageError
 from kobe.core.types import Order, Side, Signal, TradePlan
 from kobe.execution import gap
 from kobe.execution.gap import MEANINGS, Gap, Part
@@ -129,7 +129,12 @@ def run_gap(ctx: Context, since: date | None = None, until: date | None = None) 
 
     Sessions before the first one this home ran in are left out: nobody could have traded them. So are those the bars
     do not reach yet.
+
+    Raises:
+        UsageError: the span ends before it begins.
     """
+    if since is not None and until is not None and until < since:
+        raise UsageError("the span ends before it begins", seen=f"{since} to {until}")
     held = min(ctx.calendar.last_complete(ctx.clock.now()), ctx.store.manifest().last)
     last = min(until or held, held)
     first = since or ctx.calendar.offset(ctx.calendar.previous_or_same(last), -SESSIONS + 1)

@@ -1,6 +1,6 @@
 """A simulated fortnight: every signal's gap sums to the cent, its parts are what was done to it, and the rest of it."""
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -76,6 +76,11 @@ def test_a_first_attempt_that_filled_has_no_gap_but_the_slippage_the_simulation_
 def test_a_home_that_never_ran_in_a_span_has_nothing_to_compare(ctx, calendar):
     document = gap.run_gap(ctx, calendar.offset(LAST, -200), calendar.offset(LAST, -100))
     assert signals(document) == []
+
+
+def test_a_span_that_ends_before_it_begins_is_refused(ctx):
+    with pytest.raises(UsageError, match="ends before it begins"):
+        gap.run_gap(ctx, LAST, LAST - timedelta(days=5))
 
 
 def test_a_trade_no_run_sent_costs_the_backtest_s_result_under_its_name(made_home, tmp_path, calendar, first):

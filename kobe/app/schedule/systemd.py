@@ -113,6 +113,8 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 NotifyAccess=main
+# the runner alone is asked to stop: it gives the job that runs its grace
+KillMode=mixed
 ExecStart={" ".join(quoted(word) for word in words)}
 # read the settings again
 ExecReload=/bin/kill -HUP $MAINPID

@@ -22,8 +22,8 @@ Until = Annotated[date | None, typer.Option(parser=parse_day, metavar="DATE", he
 
 def reconcile(
     adopt_cash: Annotated[
-        str, typer.Option("--adopt-cash", metavar="REASON", help="Believe the broker's cash against our book.")
-    ] = "",
+        str | None, typer.Option("--adopt-cash", metavar="REASON", help="Believe the broker's cash against our book.")
+    ] = None,
     void_split: Annotated[
         str,
         typer.Option("--void-split", metavar="SYMBOL:DATE", help="Take a wrong split out; needs --reason."),
@@ -47,7 +47,9 @@ def reconcile(
             if dry_run:
                 raise UsageError("--void-split has no dry run", seen="--dry-run", expected="kobe reconcile --dry-run")
             return run_void_split(ctx, symbol.strip().upper(), parse_day(day), reason)
-        return run_reconcile(ctx, ReconcileRequest(dry_run=dry_run, adopt_cash=adopt_cash))
+        if adopt_cash is not None and not adopt_cash.strip():
+            raise UsageError("cash is not adopted without a reason", seen='""', expected="--adopt-cash REASON")
+        return run_reconcile(ctx, ReconcileRequest(dry_run=dry_run, adopt_cash=adopt_cash or ""))
 
     execute(use_case, json=json, as_of=as_of)
 
