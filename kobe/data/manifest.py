@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from kobe.core.ids import canonical_json, short_digest
@@ -47,7 +47,7 @@ class Part:
     rows: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The store's table of contents, replaced last and whole."""
 
@@ -61,7 +61,7 @@ class Manifest:
     last: date
     provenance: Provenance
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Changes with every bar, event and hold, and with what the bars mean."""
         parts = [part.digest if part else None for part in (*self.years.values(), self.actions, self.holds)]

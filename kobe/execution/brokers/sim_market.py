@@ -117,6 +117,12 @@ class SimMarket:
     def splits(self, symbol: str, first: date, last: date) -> dict[date, Fraction]:
         """Return new shares for each old one by effective session: where the factor of the bars steps."""
         panel = self.bars()
+        known: dict[str, dict[date, Fraction]] = panel.__dict__.setdefault("_splits", {})
+        if symbol not in known:
+            known[symbol] = self._all_splits(panel, symbol)
+        return {day: ratio for day, ratio in known[symbol].items() if first <= day <= last}
+
+    def _all_splits(self, panel: Panel, symbol: str) -> dict[date, Fraction]:
         if symbol not in panel.symbols:
             return {}
         mine = panel[symbol]
@@ -124,8 +130,8 @@ class SimMarket:
         ratio = np.concatenate(([1.0], factor[:-1] / factor[1:]))
         least = LEAST_TOTAL_RETURN_SPLIT if panel.adjustment == "total-return" else LEAST_SPLIT
         days = self.calendar.sessions
-        found = {days[mine.session[i]]: float(ratio[i]) for i in np.flatnonzero(np.abs(ratio - 1.0) >= least)}
-        return {day: Fraction(r).limit_denominator(1000) for day, r in found.items() if first <= day <= last}
+        steps = np.flatnonzero(np.abs(ratio - 1.0) >= least)
+        return {days[mine.session[i]]: Fraction(float(ratio[i])).limit_denominator(1000) for i in steps}
 
     def _quote(self, symbol: str, now: datetime) -> Quote | None:
         today = new_york_date(now)
