@@ -1,10 +1,11 @@
 """`kobe status`: the page a person looks at first, on the terminal and as STATUS.md at the top of the home."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from kobe.app import books, breakers, desk, scan
 from kobe.app.context import Context
-from kobe.app.day.runs import BAD_ENDS, GIVEN_UP, last_runs, standing
+from kobe.app.day.runs import BAD_ENDS, GIVEN_UP, MISSED, UNFINISHED, last_runs, standing
 from kobe.core.clock import NEW_YORK, from_ns
 from kobe.core.errors import KobeError
 from kobe.core.types import Mode, OrderStatus
@@ -56,8 +57,12 @@ def run_status(ctx: Context, *, write: bool = True) -> Document:
             banners=banners,
         )
     )
-    if write:
+    if not write:
+        return document
+    try:
         ctx.artifacts.write(ctx.paths.home / "STATUS.md", markdown.render(document).encode())
+    except KobeError as error:  # the page is still worth reading
+        return replace(document, banners=(*document.banners, f"STATUS.md was not written: {error.message}"))
     return document
 
 
@@ -132,12 +137,17 @@ def _failed_runs(ctx: Context) -> list[Problem]:
     """Return each job whose newest run ended badly, since its first bad end in that session."""
     found = []
     for job, session, outcome, detail in last_runs(ctx.ledger, ctx.today):
-        if outcome in (*BAD_ENDS, GIVEN_UP):
+        if outcome in (*BAD_ENDS, GIVEN_UP, MISSED, UNFINISHED):
             ends = standing(ctx.ledger, job, date.fromisoformat(session)).bad_ends
             what = f"{job} of {session} {outcome.replace('_', ' ')}: {detail}"
             since = from_ns(ends[0].at_ns) if ends else None
-            found.append(Problem(since=since, what=what, next_command=f"kobe jobs run {job} --session {session}"))
+            found.append(Problem(since=since, what=what, next_command=_remedy(job, session, outcome)))
     return found
+
+
+def _remedy(job: str, session: str, outcome: str) -> str:
+    settled = " --again" if outcome in (GIVEN_UP, MISSED) else ""
+    return f"kobe jobs run {job} --session {session}{settled}"
 
 
 def _order_problems(ctx: Context) -> list[Problem]:
@@ -180,4 +190,7 @@ def next_jobs(ctx: Context) -> str:
 def _waiting(ctx: Context) -> int | None:
     """Return how many messages have not left; None where none were ever written."""
     outbox = ctx.notifier
-    return outbox.waiting() if isinstance(outbox, Outbox) and outbox.store.exists else None
+    try:
+        return outbox.waiting() if isinstance(outbox, Outbox) and outbox.store.exists else None
+    except KobeError:
+        return None

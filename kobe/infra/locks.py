@@ -4,12 +4,13 @@ import json
 import os
 import re
 import socket
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from kobe.core.clock import Clock
-from kobe.core.errors import ConfigError, ExternalError
+from kobe.core.errors import ConfigError, ExternalError, KobeError
 from kobe.core.ids import canonical_json
 from kobe.infra import durable
 
@@ -71,7 +72,8 @@ class Lease:
             raise durable.fault(error, self._path) from error
         try:
             self.took_over = self._told()
-            durable.write_whole(self._holder, self._introduction())
+            with suppress(KobeError):  # it decides nothing: a full disk must not keep anybody from an exit
+                durable.write_whole(self._holder, self._introduction())
         except BaseException:
             lock.release()
             raise

@@ -202,9 +202,8 @@ def test_evening_jobs_of_the_day_before_are_made_up_for(home, first, calendar):
     early = wiring.build(home, clock=at(first, 9, 35))
     tick.tick(early)
     late = wiring.build(home, clock=at(calendar.next(first), 8, 0))
-    assert [name for name, _ in tick.tick(late)] == [
-        "reconcile", "prepare", "drift", "eod-report", "morning-report", "holdings",
-    ]  # fmt: skip
+    rounds = [[name for name, _ in tick.tick(late)] for _ in range(6)]
+    assert rounds == [["morning-report", "holdings"], ["reconcile"], ["prepare"], ["drift"], ["eod-report"], []]
 
 
 def test_the_budget_of_the_day_counts_reservations_and_resets_with_new_york_s_date(home, first, calendar):

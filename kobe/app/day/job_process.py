@@ -4,6 +4,7 @@ Where the system can fork, a server that has loaded everything makes the process
 elsewhere each is a Python of its own.
 """
 
+import signal
 import sys
 from collections.abc import Callable
 from datetime import date
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from kobe.app.context import Context
 from kobe.app.day.perform import run_one
-from kobe.app.jobs import Job
+from kobe.app.jobs import Job, job_named
 from kobe.core.errors import ExitCode, KobeError
 from kobe.infra.processes import ForkServer, Running, can_fork, start_group
 
@@ -19,6 +20,7 @@ Starter = Callable[[Job, date, bool], Running]
 """Starts the process of a job for a session; the flag says that it runs although it is settled."""
 
 IN_FORCE = "settings_in_force.json"
+LATE_S = 30
 PRELOADED = ("kobe.app.wiring", "kobe.app.day.job_process", "kobe.app.status", "kobe.interfaces.cli.main")
 
 
@@ -72,6 +74,7 @@ def work(home: str, settings: str, name: str, session: str, again: bool, live: b
     """Run one job and leave with its exit code; the same as the command does."""
     from kobe.app import wiring
 
+    _limit(name)
     try:
         ctx = wiring.arm(wiring.build(Path(home), config=Path(settings)), live=live)
         code = run_one(ctx, name, date.fromisoformat(session), again=again).exit_code
@@ -82,3 +85,10 @@ def work(home: str, settings: str, name: str, session: str, again: bool, live: b
         sys.stderr.write(f"fault: {type(error).__name__}: {error}\n")
         code = ExitCode.FAULT
     sys.exit(int(code))
+
+
+def _limit(name: str) -> None:
+    """Let the system itself end this process a little after its time: who watches it may be gone by then."""
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(int(job_named(name).timeout.total_seconds()) + LATE_S)

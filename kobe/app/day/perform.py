@@ -1,13 +1,14 @@
 """One run of one job: begun on record, done, ended on record, told; killed at any instant and run again, one effect."""
 
 import sys
+from dataclasses import replace
 from datetime import date, datetime
 
 from kobe.app import breakers, desk
 from kobe.app.context import Context
 from kobe.app.day import recovery, runs, telling
 from kobe.app.day.recovery import Failure
-from kobe.app.jobs import JOBS, Job, job_named
+from kobe.app.jobs import GUARDS, JOBS, Job, job_named
 from kobe.app.watching import telemetry
 from kobe.core.errors import DataError, ExitCode, ExternalError, IntegrityError, KobeError, UsageError
 from kobe.core.types import JobRecord, Mode
@@ -43,9 +44,9 @@ def run_job(ctx: Context, job: Job, session: date, *, again: bool = False) -> Do
             with telemetry.span(ctx, f"job {job.name}", {"session": str(session)}):
                 document = job.run(ctx, session)
             status = runs.UNFINISHED if job.unfinished(document) else runs.DONE
-        except IntegrityError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the job runner is one of the three places that catch everything
+        except Exception as error:
+            if isinstance(error, IntegrityError) and not job.of_machine:
+                raise
             document, status, failure = _failed(job, session, error), runs.FAILED, recovery.classed(error).value
             if isinstance(error, ExternalError | DataError):
                 breakers.note_error(ctx, f"{job.name}: {document.summary[0]}")
@@ -124,9 +125,8 @@ def _record(ctx: Context, job: Job, session: date, started: datetime, status: st
 
 def _set_mode(ctx: Context) -> None:
     """Open nothing while a job that money depends on is given up; its next good run lifts that."""
-    critical = {job.name for job in JOBS if job.critical}
-    last = runs.last_runs(ctx.ledger, ctx.today)
-    lost = [name for name, _session, status, _ in last if status == runs.GIVEN_UP and name in critical]
+    critical = {job.name for job in (*JOBS, GUARDS) if job.critical}
+    lost = [name for name in runs.given_up(ctx.ledger, ctx.today) if name in critical]
     mode = Mode.REDUCE_ONLY if lost else Mode.NORMAL
     desk.set_mode(ctx, RUNNER, mode, f"given up: {', '.join(lost)}" if lost else "every critical job ran")
 
@@ -150,15 +150,27 @@ def run_one(ctx: Context, name: str, session: date | None, *, again: bool) -> Do
     day = session or ctx.today
     if day not in ctx.calendar:
         return _nothing(name, day, f"{day} is not a session: nothing to do", "holiday")
+    if day > ctx.today:
+        raise UsageError(f"{day} has not come yet", seen=f"--session {day}", expected=f"{ctx.today} or before")
     if job.of_today and day != ctx.today:
         raise UsageError(f"{name} acts on the market as it is now", seen=f"--session {day}", expected=str(ctx.today))
     document = run_job(ctx, job, day, again=again)
     if document is None:
-        return _nothing(name, day, "already done; --again runs it once more", "already_done")
+        return _settled(ctx, name, day)
     from kobe.app.status import run_status
 
     run_status(ctx)
     return document
+
+
+def _settled(ctx: Context, name: str, day: date) -> Document:
+    """Say that nothing was run, and with another exit code where what is settled is not done."""
+    known = runs.standing(ctx.ledger, name, day)
+    if known.is_done:
+        return _nothing(name, day, "already done; --again runs it once more", "already_done")
+    kind = next(e.kind for e in reversed(known.events) if e.kind in runs.SETTLED)
+    told = _nothing(name, day, f"{kind.replace('_', ' ')}, not run; --again runs it now", kind)
+    return replace(told, exit_code=ExitCode.PARTIAL)
 
 
 def _nothing(name: str, day: date, words: str, status: str) -> Document:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from kobe.app.day import runs
 from kobe.app.day.runs import Standing
-from kobe.core.errors import ConfigError, DataError, ExternalError, ModelError, UsageError
+from kobe.core.errors import ConfigError, DataError, ExternalError, IntegrityError, ModelError, UsageError
 
 MINUTE = timedelta(minutes=1)
 WAITS = tuple(n * MINUTE for n in (1, 2, 5, 10, 30, 60))
@@ -36,7 +36,7 @@ class Rule:
 RULES: dict[Failure, Rule] = {
     Failure.UNREACHABLE: Rule(8, "what did not answer may answer soon"),
     Failure.DATA: Rule(20, "bars arrive late; the last repeat is in the next morning"),
-    Failure.SETTINGS: Rule(0, "only a person changes settings"),
+    Failure.SETTINGS: Rule(0, "only a person mends settings and records"),
     Failure.FAULT: Rule(1, "a fault that comes twice is no accident"),
     Failure.TIMED_OUT: Rule(1, "killed; what hung once may have hung on somebody else"),
     Failure.OUT_OF_MEMORY: Rule(0, "killed; it would take as much again"),
@@ -50,7 +50,7 @@ def classed(error: Exception) -> Failure:
         return Failure.UNREACHABLE
     if isinstance(error, DataError | ModelError):
         return Failure.DATA
-    if isinstance(error, ConfigError | UsageError):
+    if isinstance(error, ConfigError | UsageError | IntegrityError):
         return Failure.SETTINGS
     return Failure.OUT_OF_MEMORY if isinstance(error, MemoryError) else Failure.FAULT
 

@@ -5,9 +5,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from kobe.app.context import Context
+from kobe.app.day import perform
+from kobe.app.day.job_process import starter
 from kobe.app.day.supervise import Supervisor
 from kobe.app.day.tick import Done, again_at, tick
-from kobe.app.jobs import JOBS, MINUTE, slots
+from kobe.app.jobs import JOBS, MINUTE, jobs_of
 from kobe.app.status import run_status
 from kobe.app.watching import alerts, metrics
 from kobe.core.clock import NEW_YORK, SteppingClock
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 STAYS = 15 * MINUTE
 
 
-def run_once(ctx: Context, supervisor: Supervisor | None = None) -> Document:
+def run_once(ctx: Context, *, live: bool = False) -> Document:
     """Run everything that is due and say what was done; a second runner at the same time is refused.
 
     While exits are left or a position lies without its guard it stays, at most a quarter of an hour: what called it
@@ -29,10 +31,13 @@ def run_once(ctx: Context, supervisor: Supervisor | None = None) -> Document:
 
     Args:
         ctx: context.
-        supervisor: runs each job in a process of its own; without one they run in this process, as a pretended time
-            needs it.
+        live: whether orders may go to a live account.
+
+    Each job has a process of its own; under a pretended time, which no other process knows, they run in this one.
     """
     with runner_lease(ctx):
+        pretended = isinstance(ctx.clock, SteppingClock)
+        supervisor = None if pretended else Supervisor(start=starter(ctx, live=live))
         done = _round(ctx, supervisor)
         leaves = ctx.clock.now() + STAYS
         while (again := again_at(ctx)) is not None and again <= leaves and not isinstance(ctx.clock, SteppingClock):
@@ -53,7 +58,9 @@ def run_once(ctx: Context, supervisor: Supervisor | None = None) -> Document:
 
 
 def _round(ctx: Context, supervisor: Supervisor | None) -> Done:
-    done = tick(ctx) if supervisor is None else tick(ctx, supervisor)
+    done: Done = []
+    while new := tick(ctx, perform.run_job if supervisor is None else supervisor):
+        done += new  # a slot that came meanwhile is in the next look
     look_after(ctx)
     ctx.notifier.deliver()
     return done
@@ -74,8 +81,8 @@ def look_after(ctx: Context) -> None:
             step()
         except IntegrityError:
             raise
-        except KobeError as error:
-            sys.stderr.write(f"{name}: {error.message}\n")
+        except (KobeError, OSError) as error:
+            sys.stderr.write(f"{name}: {error.message if isinstance(error, KobeError) else error}\n")
 
 
 def runner_lease(ctx: Context) -> Lease:
@@ -89,9 +96,10 @@ def next_slot(ctx: Context) -> datetime | None:
     now, day = ctx.clock.now(), ctx.today
     before = ctx.calendar.previous(day)
     for session in [before, *([day] if day in ctx.calendar else []), ctx.calendar.next(day)]:
-        for instant in slots(ctx.calendar, session):
-            if instant > now:
-                return instant
+        due = (job.slot.instant(ctx.calendar, session) for job in jobs_of(ctx, session))
+        coming = [instant for instant in due if instant is not None and instant > now]
+        if coming:
+            return min(coming)
     return None
 
 

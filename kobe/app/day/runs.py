@@ -111,6 +111,16 @@ def last_runs(ledger: Ledger, day: date) -> list[tuple[str, str, str, str]]:
     return [(e.payload["job"], e.payload["session"], e.kind, e.payload["detail"]) for e in ordered]
 
 
+def given_up(ledger: Ledger, day: date) -> list[str]:
+    """Return the jobs that were given up in the last sessions with a run and have not been done since."""
+    lost: dict[str, bool] = {}
+    for session in [*begun(ledger, day)[-LOOKED_BACK:], day]:
+        for event in ledger.events(STREAM, entity=str(session)):
+            if event.kind in (GIVEN_UP, DONE):
+                lost[event.payload["job"]] = event.kind == GIVEN_UP
+    return [name for name, is_lost in lost.items() if is_lost]
+
+
 def history(ledger: Ledger) -> list[JobRecord]:
     """Return every run that ended, oldest first."""
     return [record_of(e) for e in ledger.events(STREAM) if e.kind != STARTED]

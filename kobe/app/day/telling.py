@@ -34,10 +34,17 @@ def of_run(job: Job, session: date, status: str, document: Document, ctx: Contex
         Message(
             key=f"job:{session}:{job.name}:{told}", kind=f"job_{told}", severity=severity,
             title=f"{job.name} of {session} {LEAST_WORDS.get(status, status.replace('_', ' '))}",
-            lines=(*document.summary, f"next: kobe jobs run {job.name} --session {session}" if final else
+            lines=(*document.summary, _remedy(job, session) if final else
                    "it is tried again by itself"),
         )
     ]  # fmt: skip
+
+
+def _remedy(job: Job, session: date) -> str:
+    """Return what a person can do about a job that will not run by itself any more."""
+    if job.of_today:
+        return "next: kobe status; while its session lasts: " + f"kobe jobs run {job.name} --again"
+    return f"next: kobe jobs run {job.name} --session {session} --again"
 
 
 def _of_success(ctx: Context, job: Job, session: date, document: Document) -> list[Message]:

@@ -8,10 +8,13 @@ from kobe.app import desk, protect
 from kobe.app.context import Context
 from kobe.app.day import perform, recovery, runs
 from kobe.app.day.runs import Standing
-from kobe.app.jobs import GUARDING, GUARDS, MINUTE, Job, jobs_of
+from kobe.app.jobs import GUARDING, GUARDS, JOBS, MINUTE, Job, jobs_of
+from kobe.core.clock import SteppingClock
+from kobe.core.types import Effect
 from kobe.reports.document import Document
 
 NEVER = Standing(())
+LONG = 5 * MINUTE
 Done = list[tuple[str, Document]]
 
 
@@ -35,15 +38,16 @@ def tick(ctx: Context, do: Performer = perform.run_job) -> Done:
     now, today = ctx.clock.now(), ctx.today
     done: Done = []
     begun = runs.begun(ctx.ledger, today)
+    last = ctx.calendar.previous(today)
     if begun:
-        last = ctx.calendar.previous(today)
         _close_the_books_of(ctx, begun, last)
-        done += _tick_session(ctx, now, last, do)
     if today in ctx.calendar:
         done += _tick_session(ctx, now, today, do)
         if _guards_are_due(ctx):
             document = do(ctx, GUARDS, today, again=True)
             done += [] if document is None else [(GUARDS.name, document)]
+    if begun and not done:  # the leftovers of the session before wait for a round in which today has nothing to do
+        done += _tick_session(ctx, now, last, do, most=1)
     return done
 
 
@@ -97,7 +101,8 @@ def _close_the_books_of(ctx: Context, begun: list[date], last: date) -> None:
                 perform.miss(ctx, job, session, why)
 
 
-def _tick_session(ctx: Context, now: datetime, session: date, do: Performer) -> Done:
+def _tick_session(ctx: Context, now: datetime, session: date, do: Performer, most: int = 1000) -> Done:
+    """Run what is due of a session, at most so many jobs."""
     done: Done = []
     known = runs.standings(ctx.ledger, session)
     due = {job.name: job for job in jobs_of(ctx, session)}
@@ -110,7 +115,7 @@ def _tick_session(ctx: Context, now: datetime, session: date, do: Performer) -> 
         why = _why_missed(ctx, job, session, now) or _why_never(needed)
         if why is not None:
             perform.miss(ctx, job, session, why)
-        elif _may_run(ctx, job, mine, needed):
+        elif len(done) < most and _may_run(ctx, job, mine, needed):
             document = do(ctx, job, session)
             done += [] if document is None else [(job.name, document)]
         else:
@@ -146,10 +151,29 @@ def _may_run(ctx: Context, job: Job, known: Standing, needed: Mapping[str, Stand
     """Say whether a job that is due may begin: nobody is at it, its repeat has come, what it needs is done."""
     if not all(other.is_done for other in needed.values()):
         return False
-    repeat = recovery.repeat_at(known)
-    if repeat is not None and ctx.clock.now() < repeat:
+    now, repeat = ctx.clock.now(), recovery.repeat_at(known)
+    if repeat is not None and now < repeat:
+        return False
+    if known.events and known.events[-1].kind == runs.UNFINISHED and known.ended and now < known.ended + MINUTE:
+        return False
+    if _would_delay(ctx, job):
         return False
     return not (known.is_open and perform.is_running(ctx, job))
+
+
+def _would_delay(ctx: Context, job: Job) -> bool:
+    """Say whether a long job could still run when one that money depends on is due: it then waits for the evening.
+
+    While the exchange is open a position may need its guard in any minute.
+    """
+    if job.critical or job.of_today or job.timeout <= LONG or isinstance(ctx.clock, SteppingClock):
+        return False
+    now, today = ctx.clock.now(), ctx.today
+    if today in ctx.calendar and ctx.calendar.opens_at(today) <= now < ctx.calendar.closes_at(today):
+        return True
+    sessions = [*([today] if today in ctx.calendar else []), ctx.calendar.next(today)]
+    instants = (other.slot.instant(ctx.calendar, day) for day in sessions for other in JOBS if other.critical)
+    return any(instant is not None and now < instant < now + job.timeout for instant in instants)
 
 
 def _guards_are_due(ctx: Context) -> bool:
@@ -162,8 +186,13 @@ def _guards_are_due(ctx: Context) -> bool:
 
 
 def _is_naked(ctx: Context, instant: datetime) -> bool:
-    """Say whether the exchange is open at an instant of today and a position lies there without its guard."""
+    """Say whether the exchange is open at an instant of today and a position lies there without its guard.
+
+    So may what an entry of today has bought whose end nobody knows yet: asking after it is the guards' work too.
+    """
     opens, closes = ctx.calendar.opens_at(ctx.today), ctx.calendar.closes_at(ctx.today)
     if not opens <= instant < closes or ctx.kill_switch.blocks(closing=True) is not None:
         return False
-    return bool(protect.uncovered(desk.manager(ctx)))
+    oms = desk.manager(ctx)
+    entries = (o for o in oms.orders().values() if o.request.effect is Effect.OPEN and o.request.session == ctx.today)
+    return any(not o.status.is_final for o in entries) or bool(protect.uncovered(oms))

@@ -140,13 +140,17 @@ def run(
     Example: kobe run --simulate 2020-03-02 2020-03-13
     """
     del speed
+    if as_of is not None and not once:
+        raise typer.BadParameter("--as-of pretends one instant: it needs --once (or use --simulate FROM TO)")
+    if standby and (once or simulate is not None):
+        raise typer.BadParameter("--standby is for the runner that goes on, not for --once or --simulate")
+    if once and simulate is not None:
+        raise typer.BadParameter("--once and --simulate are two ways to run")
 
     def use_case(ctx: "Context") -> "Document":
         from kobe.app import wiring
         from kobe.app.day import runner_once
         from kobe.app.day import simulate as simulation
-        from kobe.app.day.job_process import starter
-        from kobe.app.day.supervise import Supervisor
         from kobe.app.settings import load
 
         if simulate is not None:
@@ -155,8 +159,7 @@ def run(
             return simulation.run_simulation(stepping, *simulate, without=tuple(without or ()))
         armed = wiring.arm(ctx, live=live)
         if once:
-            own = None if as_of else Supervisor(start=starter(armed, live=live))
-            return runner_once.run_once(armed, own)
+            return runner_once.run_once(armed, live=live)
         from kobe.interfaces.scheduler.runner import run_forever
 
         def read_settings() -> "Settings":

@@ -46,6 +46,7 @@ class Runner:
         from apscheduler.schedulers.background import BackgroundScheduler
 
         self._ctx = ctx
+        self._live = live
         self._read_settings = read_settings
         self._scheduler: Any = BackgroundScheduler(timezone=NEW_YORK)
         self._working = threading.Lock()
@@ -56,7 +57,7 @@ class Runner:
         self._ended = threading.Event()
         self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._supervisor = Supervisor(
-            start=starter(ctx, live=live), stop_grace_s=ctx.settings.schedule.stop_grace_s,
+            start=_not_begun, stop_grace_s=ctx.settings.schedule.stop_grace_s,
             beat=lambda job: self._signs.sign(job, time.monotonic()),
         )  # fmt: skip
 
@@ -73,7 +74,7 @@ class Runner:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._asked.put(self._stop))
         if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, lambda *_: self._asked.put(self._reload))
+            signal.signal(signal.SIGHUP, lambda *_: self._asked.put(self._begin_reload))
         threading.Thread(target=self._answer, name="signals", daemon=True).start()
         lease = runner_lease(self._ctx)
         if not self._acquire(lease, standby=standby):
@@ -82,7 +83,8 @@ class Runner:
             self._begin(lease.took_over)
             self._scheduler.start()
             self._ended.wait()
-            self._scheduler.shutdown()  # waits for what runs
+            with self._working:  # what runs ends first; nothing is put into the scheduler after that
+                self._scheduler.shutdown(wait=False)
         finally:
             heartbeat.end(self._ctx)
             lease.release()
@@ -107,6 +109,7 @@ class Runner:
     def _begin(self, before: dict[str, Any] | None) -> None:
         """Say that the runner works now and from whom it took over, and fill the scheduler."""
         self._started = self._ctx.clock.now()
+        self._supervisor.start = starter(self._ctx, live=self._live)  # the settings in force are the lease holder's
         self._ctx.audit.append("runner_started", {"pid": os.getpid(), "took_over": before})
         if before is not None:
             words = f"process {before.get('pid')} held the lease since {before.get('started')} and is gone"
@@ -132,6 +135,10 @@ class Runner:
         self._supervisor.stopping.set()
         self._ended.set()
 
+    def _begin_reload(self) -> None:
+        """Read the settings anew beside everything else: it waits for the job that runs, and a stop does not."""
+        threading.Thread(target=self._reload, name="reload", daemon=True).start()
+
     def _soon(self, work: Callable[[], None], name: str) -> None:
         self._scheduler.add_job(work, "date", id=name, replace_existing=True, misfire_grace_time=NEVER_LATE)
 
@@ -142,8 +149,8 @@ class Runner:
         again: datetime | None = self._ctx.clock.now() + AFTER_A_FAULT
         try:
             self._signs.begin(time.monotonic())
-            done = tick(self._ctx, self._supervisor)
-            _say(done)
+            while (done := tick(self._ctx, self._supervisor)) and not self._supervisor.stopping.is_set():
+                _say(done)  # a slot that came meanwhile is in the next look
             look_after(self._ctx)
             again = again_at(self._ctx)
         except KobeError as error:
@@ -153,10 +160,10 @@ class Runner:
             raise
         finally:
             self._signs.end()
+            if not self._supervisor.stopping.is_set():
+                self._refill(again)
+                sys.stderr.write(f"next: {next_instant(self._ctx)}\n")
             self._working.release()
-        if not self._supervisor.stopping.is_set():
-            self._refill(again)
-            sys.stderr.write(f"next: {next_instant(self._ctx)}\n")
 
     def _fault(self, error: KobeError) -> None:
         """A round that failed is said and comes again; damaged records end the runner."""
@@ -169,6 +176,7 @@ class Runner:
 
     def _end_with(self, error: BaseException) -> None:
         self._fatal.append(error)
+        self._supervisor.stopping.set()
         self._asked.put(self._stop)
 
     def _refill(self, again: datetime | None) -> None:
@@ -202,13 +210,13 @@ class Runner:
     def _reload(self) -> None:
         """Read the settings anew and take what is not looser."""
         try:
-            taken, changed, refused = tightened(self._ctx.settings, self._read_settings())
-        except KobeError as error:
-            sys.stderr.write(f"settings not read anew: {error.message}\n")
+            with self._working:  # never under a job that begins
+                taken, changed, refused = tightened(self._ctx.settings, self._read_settings())
+                self._ctx = replace(self._ctx, settings=taken)
+                write_settings(self._ctx)
+        except (KobeError, ValueError) as error:
+            sys.stderr.write(f"settings not read anew: {error.message if isinstance(error, KobeError) else error}\n")
             return
-        with self._working:  # never under a job that begins
-            self._ctx = replace(self._ctx, settings=taken)
-            write_settings(self._ctx)
         self._ctx.audit.append("settings_reloaded", {"changed": changed, "refused": refused})
         sys.stderr.write(f"settings read anew: {'; '.join(changed) or 'nothing changed'}\n")
         if refused:
@@ -222,6 +230,10 @@ class Runner:
 def run_forever(ctx: Context, read_settings: Callable[[], Settings], *, live: bool, standby: bool) -> Document:
     """Run the New York day until told to stop."""
     return Runner(ctx, read_settings, live=live).run(standby=standby)
+
+
+def _not_begun(*_: Any) -> Any:
+    raise KobeError("a runner starts no job before it holds its lease")
 
 
 def _stopped() -> Document:

@@ -1,0 +1,74 @@
+"""A year on top of a year takes no more room and no more memory than the first: ten of them can be told from two."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+from kit import holding
+
+from kobe.app import wiring
+from kobe.data.providers.synthetic import SyntheticSpec
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
+SPEC = SyntheticSpec(symbols=12, years=4, seed=7)
+YEARS = ((date(2023, 1, 3), date(2023, 12, 29)), (date(2024, 1, 2), date(2024, 12, 31)))
+FOLDERS = ("state", "reports", "cache", "wf_outputs", "data")
+NOTHING = 2**16
+"""Bytes: a folder that grows by less has not grown."""
+
+PLAY = """
+import json, resource, sys
+from datetime import date
+from pathlib import Path
+from kobe.app import wiring
+from kobe.app.day import simulate
+home, first, last = Path(sys.argv[1]), date.fromisoformat(sys.argv[2]), date.fromisoformat(sys.argv[3])
+ctx = wiring.build(home, clock=simulate.clock_before(first))
+said = simulate.run_simulation(ctx, first, last)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"counts": said.data["counts"], "sessions": said.data["sessions"], "peak_kib": peak}))
+"""
+
+
+def sizes(home: Path) -> dict[str, int]:
+    """Return the bytes in each folder of a home; the state in its parts."""
+    found = {}
+    for name in FOLDERS:
+        parts = [p for p in (home / name).glob("*")] if name == "state" else [home / name]
+        for part in parts:
+            files = [part] if part.is_file() else [p for p in part.rglob("*") if p.is_file()]
+            found[part.relative_to(home).as_posix().removesuffix("-wal")] = sum(p.stat().st_size for p in files)
+    return found
+
+
+def played(home: Path, first: date, last: date) -> dict:
+    command = [sys.executable, "-c", PLAY, str(home), str(first), str(last)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="peak memory is asked the POSIX way")
+def test_the_second_year_takes_no_more_room_and_memory_than_the_first(tmp_path):
+    home = holding.make(tmp_path / "home", "[meta]\nweekly = false\n", spec=SPEC)
+    before, grown, told = sizes(home), [], []
+    for first, last in YEARS:
+        told.append(played(home, first, last))
+        after = sizes(home)
+        grown.append({name: after[name] - before.get(name, 0) for name in after})
+        before = after
+        assert told[-1]["counts"]["failed"] == 0
+    sessions = [t["sessions"] for t in told]
+    for name in sorted(before):
+        one, two = (g.get(name, 0) / n for g, n in zip(grown, sessions, strict=True))
+        sys.__stderr__.write(f"{name}: {one:.0f} then {two:.0f} bytes a session, ten years {2520 * two / 2**20:.1f} MiB\n")
+    peaks = [t["peak_kib"] / 1024 for t in told]
+    sys.__stderr__.write(f"peak {peaks[0]:.0f} then {peaks[1]:.0f} MiB, ten years {sum(peaks[-1:]):.0f} and more MiB\n")
+    for name, second in grown[1].items():
+        assert second <= max(1.2 * grown[0].get(name, 0), NOTHING), name
+    assert peaks[1] <= 1.1 * peaks[0]
+    assert wiring.build(home).ledger.events("jobs", entity=str(YEARS[0][0]))
