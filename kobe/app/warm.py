@@ -8,11 +8,32 @@ from pathlib import Path
 
 
 def use_kernel_cache() -> None:
-    """Keep compiled kernels in the user's cache; must happen before numba is imported."""
+    """Keep compiled kernels in the user's cache; must happen before numba is imported.
+
+    A user who may write none, such as a service's without a home folder, compiles anew for each process: kernels in a
+    folder that others may write as well would be their code in our process.
+    """
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return
     import platformdirs
 
     cache = Path(platformdirs.user_cache_dir("kobe", appauthor=False)) / "numba"
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        usable = os.access(cache, os.W_OK)
+    except OSError:
+        usable = False
+    os.environ["NUMBA_CACHE_DIR"] = str(cache) if usable else _folder_of_this_process()
+
+
+def _folder_of_this_process() -> str:
+    import atexit
+    import shutil
+    import tempfile
+
+    folder = tempfile.mkdtemp(prefix="kobe-kernels-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def main() -> None:

@@ -104,6 +104,10 @@ def test_a_hangup_reads_the_settings_anew_and_takes_nothing_looser(tmp_path):
         heard(process, "risk.order_max_usd = 900 is looser than 75")
         in_force, _ = load(home, home / "state" / IN_FORCE)
         assert (in_force.risk.day_max_usd, in_force.risk.order_max_usd) == (500, 75)
+        once = [sys.executable, "-m", "kobe", "--home", str(home), "run", "--once"]
+        loose = {**os.environ, "KOBE_RISK__DAY_MAX_USD": "9000"}
+        assert subprocess.run(once, env=loose, capture_output=True, check=False).returncode == 5
+        assert load(home, home / "state" / IN_FORCE)[0] == in_force, "the limits are those of the lease's holder"
         (home / "config" / "kobe.toml").write_text("[risk]\nday_max_usd = many\n", encoding="utf-8")
         process.send_signal(signal.SIGHUP)
         heard(process, "settings not read anew")

@@ -1,23 +1,36 @@
 """A job in a process of its own: whatever becomes of that process, its end is on record and the day goes on."""
 
 import sys
-from dataclasses import replace
-from datetime import date, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from kit.home import at
 
 from kobe.app import desk, wiring
 from kobe.app.day import perform, recovery, runs, tick
 from kobe.app.day.job_process import command_of, commanded, forked, starter, write_settings
 from kobe.app.day.recovery import RULES, Failure
 from kobe.app.day.supervise import Supervisor
-from kobe.app.jobs import job_named
-from kobe.core.errors import ExitCode, IntegrityError
+from kobe.app.jobs import GUARDS, job_named
+from kobe.core.errors import ExitCode, IntegrityError, UsageError
 from kobe.core.types import Mode
 from kobe.infra.processes import can_fork
 
 DAY = date(2024, 11, 12)
+
+
+@dataclass
+class Pretended:
+    """The host's clock at another time: not one that steps."""
+
+    instant: datetime
+
+    def now(self):
+        return self.instant
+
+
 needs_fork = pytest.mark.skipif(not can_fork(), reason="this system has no fork server")
 KIT = Path(__file__).parents[1] / "kit" / "stuck_job.py"
 
@@ -101,6 +114,40 @@ def test_a_critical_job_given_up_opens_nothing_any_more_until_it_runs_again(ctx)
     assert perform.run_job(ctx, job, ctx.today) is None, "a job given up is not tried again by itself"
     assert perform.run_job(ctx, job, ctx.today, again=True) is not None
     assert desk.current_mode(ctx).mode is Mode.NORMAL
+
+
+def test_guards_given_up_open_nothing_and_another_job_s_good_run_or_a_missed_one_does_not_lift_that(ctx):
+    guards = replace(GUARDS, run=lambda *_: 1 / 0)
+    for _ in range(RULES[Failure.FAULT].repeats + 1):
+        perform.run_job(ctx, guards, ctx.today, again=True)
+    assert desk.current_mode(ctx).mode is Mode.REDUCE_ONLY
+    perform.run_job(ctx, job_named("reconcile"), ctx.today)
+    perform.miss(ctx, GUARDS, ctx.calendar.previous(ctx.today))
+    assert desk.current_mode(ctx).mode is Mode.REDUCE_ONLY
+    perform.run_job(ctx, replace(GUARDS, run=job_named("reconcile").run), ctx.today, again=True)
+    assert desk.current_mode(ctx).mode is Mode.NORMAL
+
+
+def test_a_day_that_has_not_come_is_not_settled_and_what_was_missed_is_said(ctx):
+    coming = ctx.calendar.next(ctx.today)
+    for name in ("reconcile", "scan"):
+        with pytest.raises(UsageError, match="has not come yet"):
+            perform.run_one(ctx, name, coming, again=False)
+    with pytest.raises(UsageError, match="as it is now"):
+        perform.run_one(ctx, "holdings", ctx.calendar.previous(ctx.today), again=False)
+    past = ctx.calendar.previous(ctx.today)
+    perform.miss(ctx, job_named("eod-report"), past, "nothing ran")
+    told = perform.run_one(ctx, "eod-report", past, again=False)
+    assert (told.exit_code, told.summary) == (ExitCode.PARTIAL, ("missed, not run; --again runs it now",))
+
+
+def test_long_work_waits_while_money_may_be_due(tmp_path):
+    late = date(2024, 11, 12)
+    for hour, minute, waits in ((5, 0, False), (7, 30, True), (10, 0, True), (15, 59, True), (16, 21, False)):
+        real = Pretended(at(late, hour, minute).now())
+        ctx = wiring.build(tmp_path / "home", clock=real)
+        assert tick._would_delay(ctx, job_named("fetch")) is waits, (hour, minute)
+        assert not tick._would_delay(ctx, job_named("exits-close"))
 
 
 def test_waits_between_repeats_grow_and_no_rule_is_missing(ctx):

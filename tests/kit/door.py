@@ -8,7 +8,6 @@ import gc
 import importlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -127,6 +126,8 @@ def _child(job: dict[str, Any]) -> int:
     if job["at"] and knows_as_of(words):
         words = [*words, "--as-of", job["at"]]
     if job["most_bytes"] is not None:
+        import resource  # Windows has none, and imports this file too
+
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["most_bytes"], job["most_bytes"]))
     sys.argv = ["kobe", *words]
     try:
