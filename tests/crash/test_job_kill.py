@@ -22,8 +22,8 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL"),
 ]
 NAMES = [job.name for job in (*JOBS, GUARDS)]
-KILLS = {"learn": 15, "research": 15, "scan": 30, "submit": 30, "retry": 30}
-MOST = 6
+KILLS = {"learn": 15, "research": 15, "fetch": 15, "fetch-early": 15} | dict.fromkeys(("scan", "submit", "retry", "drift"), 25)
+MOST = 40
 NOT_BEGUN = 3
 
 
@@ -85,7 +85,8 @@ def test_a_job_killed_anywhere_and_run_again_leaves_what_one_run_leaves(name, st
         found, happened = left_by(home)
         assert differences(found, files) == [], told
         assert differences(happened[0], events[0]) == [], told
-        assert differences(events[1], events[1] & happened[1]) == [], told
+        assert sum(happened[1].values()) >= sum(events[1].values()), told
+        assert job_homes.books_agree(stage, home), told
         shutil.rmtree(home)
     took = time.monotonic() - began
     sys.__stderr__.write(f"{name}: {killed} killed over {lines['anywhere']} lines, {again} runs again, {took:.1f} s\n")

@@ -23,6 +23,7 @@ from kobe.app.context import Context
 from kobe.app.day import perform, runs, simulate
 from kobe.app.jobs import JOBS, job_named
 from kobe.app.manage_exits import run_manage_exits
+from kobe.app.reconcile import run_reconcile
 from kobe.app.scan import ScanRequest, run_scan
 from kobe.core.clock import NEW_YORK, SteppingClock
 from kobe.core.errors import ExitCode
@@ -133,10 +134,11 @@ def stages_of_fetching(folder: Path, server: MarketServer, calendar: Any) -> dic
 
 # -- what a home holds -----------------------------------------------------------------------------------------------
 
-OWN = re.compile(r'"(run|run_id|pipeline_sha256|audit_head|sequence)":("[^"]*"|[0-9]+),?')
+OWN = re.compile(r'"(run|run_id|code|pipeline_sha256|audit_head|sequence)":("[^"]*"|[0-9]+),?|[0-9]+ records, head [0-9]+:[0-9a-f]+')
 """Facts of a run itself: its name, the bytes of a pipeline (not the same twice), how many records there were."""
-NOTICED = ("reconcile", "experiments")
-"""Streams that tell what was found on the way: after a crash there is more to find, and each look at returns counts."""
+NOTICED = ("reconcile", "experiments", "cash")
+"""Streams that tell what was found on the way: after a crash there is more to find, each look at returns counts, and
+each start compares the cash, so that theirs may be more or tell a later state. `books_agree` judges the cash."""
 TELLING = ("problems", "runs", "ended_badly", "audit_head", "jobs", "summary", "banners")
 """Of reports: what they tell of jobs, of problems and of the audit chain; a crash belongs there."""
 MADE_BY_OTHERS = "provider_cache"
@@ -149,18 +151,13 @@ def events_of(home: Path) -> tuple[Counter[str], Counter[str]]:
     for name in ("kobe.db", "sim_broker.db"):
         if not (home / "state" / name).is_file():
             continue
-        anchor = None
         with closing(SqlLedger(home / "state" / name, SystemClock(), read_only=True)) as ledger:
             for row in ledger.copy_out():
                 if row["stream"] in {runs.STREAM, runs.BEGUN}:
                     continue
-                if row["stream"] == "cash" and row["kind"] == "anchor":
-                    anchor = json.loads(row["payload"])["cash_usd"]
-                    continue
                 kept = noticed if row["stream"] in NOTICED else done
                 text = OWN.sub("", row["payload"])
                 kept[f"{name} {row['stream']} {row['entity']} {row['kind']} {row['key']} {text}"] += 1
-        done[f"{name} cash {anchor}"] += 1
     return done, noticed
 
 
@@ -200,6 +197,14 @@ def faults_of_records(stage: Stage, home: Path) -> list[str]:
     found += [] if verdict.exit_code is ExitCode.OK else [f"audit: {verdict.summary}"]
     ctx.ledger.close()
     return found
+
+
+def books_agree(stage: Stage, home: Path) -> bool:
+    """Say whether our books, cash included, are the broker's now; what is compared is written down, so ask last."""
+    ctx = wiring.build(home, clock=SteppingClock(stage.at))
+    document = run_reconcile(ctx)
+    ctx.ledger.close()
+    return document.exit_code is ExitCode.OK
 
 
 def left_of_killed(home: Path) -> list[Path]:

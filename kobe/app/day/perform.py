@@ -23,7 +23,8 @@ DIED = "its process ended without a word"
 def run_job(ctx: Context, job: Job, session: date, *, again: bool = False) -> Document | None:
     """Run a job for a session unless it is settled, and record how it ended; None when there was nothing to do.
 
-    A failure is recorded and reported, and the next job still gets its turn; damaged records stop everything.
+    A failure is recorded and reported, and the next job still gets its turn. Damaged records stop everything as soon as
+    a job meets them that money depends on; a model or a backup that is damaged fails its own job only.
 
     Raises:
         IntegrityError: records are damaged.
@@ -45,7 +46,7 @@ def run_job(ctx: Context, job: Job, session: date, *, again: bool = False) -> Do
                 document = job.run(ctx, session)
             status = runs.UNFINISHED if job.unfinished(document) else runs.DONE
         except Exception as error:
-            if isinstance(error, IntegrityError) and not job.of_machine:
+            if isinstance(error, IntegrityError) and job.critical:
                 raise
             document, status, failure = _failed(job, session, error), runs.FAILED, recovery.classed(error).value
             if isinstance(error, ExternalError | DataError):

@@ -54,7 +54,7 @@ class Supervisor:
             end_group(process, wait_s=0.0)
             raise
         known, code = runs.standing(ctx.ledger, job.name, session), process.wait()
-        if code == ExitCode.INTEGRITY and not killed:
+        if code == ExitCode.INTEGRITY and not killed and (job.critical or known.is_open):
             raise IntegrityError(f"{job.name} of {session} found damaged records", next_command="kobe audit verify")
         if known.is_open:
             return self._lost(ctx, job, session, code, killed)

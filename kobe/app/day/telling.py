@@ -28,7 +28,8 @@ def of_run(job: Job, session: date, status: str, document: Document, ctx: Contex
     if status == runs.UNFINISHED:
         return []
     final = status in (runs.GIVEN_UP, runs.MISSED)
-    severity = Severity.URGENT if final and job.critical else Severity.WARNING
+    damaged = document.exit_code is ExitCode.INTEGRITY
+    severity = Severity.URGENT if damaged or (final and job.critical) else Severity.WARNING
     told = status if final else "failed"
     return [
         Message(
