@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GROUPS = (
     "data", "data actions", "data intraday", "data quarantine", "data vix", "universe", "earnings", "news",
     "experiments", "research", "meta", "models", "audit", "jobs", "config", "drill", "gates", "limits", "prohibit",
-    "mode", "broker", "slippage", "journal", "backup", "schedule",
+    "mode", "broker", "slippage", "journal", "backup", "schedule", "notify", "notify dead", "alerts",
 )  # fmt: skip
 
 

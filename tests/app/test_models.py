@@ -10,6 +10,7 @@ from kit.home import at
 
 from kobe.app import jobs, wiring
 from kobe.app import promote as promotion
+from kobe.app.day import perform
 from kobe.app.models import run_models_diff, run_models_list, run_models_rollback, run_models_show
 from kobe.app.promote import run_promote
 from kobe.app.scan import ScanRequest, run_scan
@@ -139,7 +140,7 @@ def test_the_week_s_learning_runs_after_its_last_session_and_only_then(home):
     assert due == [date(2024, 3, 22), date(2024, 3, 28), date(2024, 4, 5)]  # Good Friday 2024 was March 29
     assert "learn" not in [job.name for job in jobs.jobs_of(ctx, due[0])]
     before = states(ctx)
-    document = jobs.run_one(eager, "learn", date(2024, 12, 20), again=False)
+    document = perform.run_one(eager, "learn", date(2024, 12, 20), again=False)
     assert document.schema == "kobe.promote/2"
     after = states(ctx)
     assert set(after) > set(before)
