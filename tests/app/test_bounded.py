@@ -38,7 +38,7 @@ def sizes(home: Path) -> dict[str, int]:
     """Return the bytes in each folder of a home; the state in its parts."""
     found = {}
     for name in FOLDERS:
-        parts = [p for p in (home / name).glob("*")] if name == "state" else [home / name]
+        parts = list((home / name).glob("*")) if name == "state" else [home / name]
         for part in parts:
             files = [part] if part.is_file() else [p for p in part.rglob("*") if p.is_file()]
             found[part.relative_to(home).as_posix().removesuffix("-wal")] = sum(p.stat().st_size for p in files)
@@ -65,7 +65,9 @@ def test_the_second_year_takes_no_more_room_and_memory_than_the_first(tmp_path):
     sessions = [t["sessions"] for t in told]
     for name in sorted(before):
         one, two = (g.get(name, 0) / n for g, n in zip(grown, sessions, strict=True))
-        sys.__stderr__.write(f"{name}: {one:.0f} then {two:.0f} bytes a session, ten years {2520 * two / 2**20:.1f} MiB\n")
+        sys.__stderr__.write(
+            f"{name}: {one:.0f} then {two:.0f} bytes a session, ten years {2520 * two / 2**20:.1f} MiB\n"
+        )
     peaks = [t["peak_kib"] / 1024 for t in told]
     sys.__stderr__.write(f"peak {peaks[0]:.0f} then {peaks[1]:.0f} MiB, ten years {sum(peaks[-1:]):.0f} and more MiB\n")
     for name, second in grown[1].items():

@@ -113,6 +113,8 @@ def test_days_add_up_to_the_week_and_trades_to_the_realised_profit(ctx):
 
 
 def test_a_week_is_compared_with_the_report_of_the_week_before(ctx):
+    for told in ctx.paths.reports.glob("*/weekly.*"):  # the weeks that were played have theirs
+        told.unlink()
     before = run_weekly_report(ctx, LAST - timedelta(days=7))
     assert "no report of last week" in before.sections[-5].lines[0]
     assert before.data["evidence_before"]["ibs_rsi"]["through"] is None

@@ -22,7 +22,9 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL"),
 ]
 NAMES = [job.name for job in (*JOBS, GUARDS)]
-KILLS = {"learn": 15, "research": 15, "fetch": 15, "fetch-early": 15} | dict.fromkeys(("scan", "submit", "retry", "drift"), 25)
+KILLS = {"learn": 15, "research": 15, "fetch": 15, "fetch-early": 15} | dict.fromkeys(
+    ("scan", "submit", "retry", "drift"), 25
+)
 MOST = 40
 NOT_BEGUN = 3
 
@@ -80,7 +82,7 @@ def test_a_job_killed_anywhere_and_run_again_leaves_what_one_run_leaves(name, st
         told = f"{name} killed before line {line} ({where})"
         assert job_homes.faults_of_records(stage, home) == [], told
         if job_homes.left_of_killed(home):
-            forks.run("--home", str(home), "-q", "doctor", "--fix", "temporary")
+            forks.run("--home", str(home), "-q", "doctor", "--fix", "--only", "temporary")
         assert job_homes.left_of_killed(home) == [], told
         found, happened = left_by(home)
         assert differences(found, files) == [], told

@@ -38,7 +38,9 @@ def home(tmp_path):
     """A home where the evening of the session before is still to be made up for, whatever day it is."""
     folder = tmp_path / "home"
     (folder / "config").mkdir(parents=True)
-    (folder / "config" / "kobe.toml").write_text(f"[schedule]\nheartbeat_s = 1\nstop_grace_s = {GRACE_S}\n", encoding="utf-8")
+    (folder / "config" / "kobe.toml").write_text(
+        f"[schedule]\nheartbeat_s = 1\nstop_grace_s = {GRACE_S}\n", encoding="utf-8"
+    )
     ctx = wiring.build(folder)
     before = ctx.calendar.previous(ctx.calendar.previous(ctx.today))
     perform.miss(ctx, job_named("backup"), before)

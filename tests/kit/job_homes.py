@@ -134,7 +134,9 @@ def stages_of_fetching(folder: Path, server: MarketServer, calendar: Any) -> dic
 
 # -- what a home holds -----------------------------------------------------------------------------------------------
 
-OWN = re.compile(r'"(run|run_id|code|pipeline_sha256|audit_head|sequence)":("[^"]*"|[0-9]+),?|[0-9]+ records, head [0-9]+:[0-9a-f]+')
+OWN = re.compile(
+    r'"(run|run_id|code|pipeline_sha256|audit_head|sequence)":("[^"]*"|[0-9]+),?|[0-9]+ records, head [0-9]+:[0-9a-f]+'
+)
 """Facts of a run itself: its name, the bytes of a pipeline (not the same twice), how many records there were."""
 NOTICED = ("reconcile", "experiments", "cash")
 """Streams that tell what was found on the way: after a crash there is more to find, each look at returns counts, and
@@ -168,7 +170,7 @@ def files_of(home: Path) -> Iterator[tuple[str, str]]:
             name = path.relative_to(home).as_posix()
             if not path.is_file() or path.name.startswith(".tmp-") or path.suffix == ".lock" or MADE_BY_OTHERS in name:
                 continue
-            if folder == "reports" and path.suffix in {".md", ".html"} or path.suffix == ".skops":
+            if (folder == "reports" and path.suffix in {".md", ".html"}) or path.suffix == ".skops":
                 yield name, "there"
                 continue
             content = path.read_bytes()
@@ -210,4 +212,3 @@ def books_agree(stage: Stage, home: Path) -> bool:
 def left_of_killed(home: Path) -> list[Path]:
     """Return temporary files; those on top of the home may be a person's for an hour and do not count."""
     return [path for path in home.rglob(".tmp-*") if path.parent != home]
-

@@ -87,11 +87,7 @@ def _fork(job: Json) -> Json:
 
 def main() -> None:
     """Do jobs until the input ends."""
-    import cryptography.hazmat.primitives.asymmetric.ed25519
-    import filelock
-    import httpx2
     import numba
-    import pyarrow.ipc
 
     import kobe.app.day.perform
     import kobe.app.doctor.checks

@@ -20,6 +20,19 @@ COLUMNS = (*PRICES, "volume", "raw_factor")
 AWKWARD = ("SPY", "PENN", "WY", "EBAY", "GOOGL", "GNRC", "CHTR", "OXY", "VTRS", "CARR", "MSI", "TMUS", "NI", "DISCK")
 
 
+def with_rows(panel: Panel, keep: npt.NDArray[np.bool_]) -> Panel:
+    """Keep some rows of a panel, and the symbols that have any; bool[rows]."""
+    counts = np.diff(np.concatenate(([0], np.cumsum(keep)))[panel.offsets])
+    present = counts > 0
+    names = ("session", *COLUMNS, "tradable")
+    columns: dict[str, Any] = {name: getattr(panel, name)[keep] for name in names}
+    columns["final_loss"] = np.where(counts == np.diff(panel.offsets), panel.final_loss, np.nan)[present]
+    columns["dividend"] = panel.dividend[keep] if panel.pays else np.empty(0)
+    offsets = np.concatenate(([0], np.cumsum(counts[present]))).astype(np.int64)
+    symbols = tuple(s for s, here in zip(panel.symbols, present, strict=True) if here)
+    return replace(panel, symbols=symbols, offsets=offsets, **columns)
+
+
 @dataclass(frozen=True)
 class History:
     """The bars of one symbol as float64 columns, with the session number of each bar."""

@@ -1,4 +1,4 @@
-"""Days the runner lives through in no time: a stepping clock, the real `tick` and `run_job`, and work that only notes."""
+"""Days the runner lives through in no time: a stepping clock, the real `tick` and `run_job`, work that only notes."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -152,7 +152,8 @@ class PretendRunner:
         now = self.ctx.clock.now()
         self.rounds.append(now)
         try:
-            tick.tick(self.ctx, self._do)
+            while tick.tick(self.ctx, self._do):  # as the runner: until a look finds nothing
+                pass
         except Killed:
             self.fell.append(now)
             return False

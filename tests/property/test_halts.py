@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from kit.panels import with_rows
 
 from kobe.backtest import engine, fills
 from kobe.backtest.costs import flat_costs
@@ -35,7 +36,7 @@ def halted(panel: Panel, missing: int) -> tuple[Panel, tuple[str, int], int]:
     first = int(w.entry_row[i]) + 1
     keep = np.ones(len(panel), dtype=np.bool_)
     keep[first : first + missing] = False
-    return panel._where(keep), (panel.symbols[o.symbol[i]], int(o.session[i])), int(panel.session[first - 1])
+    return with_rows(panel, keep), (panel.symbols[o.symbol[i]], int(o.session[i])), int(panel.session[first - 1])
 
 
 @pytest.mark.parametrize("missing", [1, 4, 5, 6, 20])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.panels import with_rows
 from scipy.stats import median_abs_deviation
 
 from kobe.reports import anomalies
@@ -72,7 +73,7 @@ def test_a_planted_odd_bar_is_found_in_its_own_session_and_measure(synthetic_pan
 def test_a_name_without_a_bar_of_the_session_is_silent(synthetic_panel):
     last, gone = synthetic_panel.last_session, synthetic_panel.symbols[0]
     keep = ~((synthetic_panel.symbol_of_row == 0) & (synthetic_panel.session == last))
-    found, silent = judge(synthetic_panel._where(keep), last, [gone, "NOBODY"], 60)
+    found, silent = judge(with_rows(synthetic_panel, keep), last, [gone, "NOBODY"], 60)
     assert (found, silent) == ([], [gone, "NOBODY"])
 
 
