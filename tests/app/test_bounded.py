@@ -13,7 +13,12 @@ from kit import holding
 from kobe.app import wiring
 from kobe.data.providers.synthetic import SyntheticSpec
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
+FULL = os.environ.get("KOBE_CRASH_FULL", "") not in ("", "0")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(not FULL, reason="plays two years: KOBE_CRASH_FULL=1"),
+]
 SPEC = SyntheticSpec(symbols=12, years=4, seed=7)
 YEARS = ((date(2023, 1, 3), date(2023, 12, 29)), (date(2024, 1, 2), date(2024, 12, 31)))
 FOLDERS = ("state", "reports", "cache", "wf_outputs", "data")

@@ -51,7 +51,7 @@ def reference(tmp_path_factory):
     return bits(serial.map(compute_work.slow_sum, TASKS, shared=serial.share(ARRAYS)))
 
 
-@pytest.mark.parametrize(("name", "kills", "longest_s"), [("processes", 20, 1.5), ("dask", 5, 3.0)])
+@pytest.mark.parametrize(("name", "kills", "longest_s"), [("processes", 10, 1.5), ("dask", 3, 3.0)])
 def test_workers_killed_at_random_moments_change_no_bit(tmp_path, reference, name, kills, longest_s):
     compute = BACKENDS[name](ComputeKit(arrays=SharedArrays(tmp_path), workers=2))
     killer = Killer(seed=81)

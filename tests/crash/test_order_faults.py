@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.long, pytest.mark.skipif(os.name == "nt", reason="SIGK
 KINDS = len({(told or {}).get("fault", name) for name, told in FAULTS.items() if told is not None})
 FULL = os.environ.get("KOBE_CRASH_FULL", "") not in ("", "0")
 LINES = {"submit": 200}
-FEWER_LINES = 60
+FEWER_LINES = 40
 """Random lines at which an operation is killed; of submit as many as the promise says."""
 
 

@@ -14,7 +14,7 @@ from kobe.data.verify import verify
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]  # hundreds of processes: a busy machine needs long
 REPOSITORY = Path(__file__).parents[2]
-KILLS = 30
+KILLS = 15
 
 WORK = """
 import os, sys
