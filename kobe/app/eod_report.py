@@ -48,7 +48,8 @@ def run_eod_report(ctx: Context, session: date | None = None) -> Document:
     report_files.write(ctx, ctx.paths.of_session(day), "eod", document)
     length = "half_day" if ctx.calendar.is_early_close(day) else "full_day"
     tags = [day.strftime("%A").lower(), day.strftime("%B").lower(), length]
-    entry = {"session": str(day), "tags": tags, "text": " ".join(document.summary), "data": jsonable(document.data)}
+    told = {name: value for name, value in document.data.items() if name != "equity_curve"}  # the marks are on record
+    entry = {"session": str(day), "tags": tags, "text": " ".join(document.summary), "data": jsonable(told)}
     ctx.ledger.append(JOURNAL, str(day), "end_of_day", entry, key=f"eod:{day}:{len(_written(ctx, day)) + 1}")
     return document
 
@@ -105,7 +106,7 @@ def _gather(ctx: Context, day: date, asked: Money | None, silence: str) -> Day:
     return Day(
         session=day, decision=scan.shown_trade_of_day(ctx, ctx.calendar.previous(day)), orders=records.touched(day),
         closed=[t for t in closed if t.closed == day], holdings=holdings, cash_usd=cash_usd, equity_usd=equity_usd,
-        profit=_spans(closed, points, day), curve=points,
+        profit=_spans(closed, points, day), curve=points[-known.SHOWN_CLOSES :],
         day_used_usd=book.day_used_usd(records.intents, min(end, ctx.calendar.closes_at(day))),
         day_limit_usd=ctx.limits.day_usd, slips=_slips(ctx, day), refused=found, silence=unknown,
         drift=standings(ctx, day), books=_agreement(ctx, day, end, silence), mode=mode.mode.name, mode_why=mode.why,

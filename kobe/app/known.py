@@ -20,6 +20,9 @@ from kobe.execution.plans import PLANS, plan_from
 from kobe.reports.book_tables import NOTHING, Closed, Profit
 from kobe.risk import mode
 
+SHOWN_CLOSES = 252
+"""Closes of the equity curve that a report shows: a year, so that a report is as long after ten years as after one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Records:

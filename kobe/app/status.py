@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 from kobe.app import books, breakers, desk, scan
 from kobe.app.context import Context
-from kobe.app.day.runs import BAD_ENDS, GIVEN_UP, MISSED, UNFINISHED, last_runs, standing
+from kobe.app.day.runs import BAD_ENDS, GIVEN_UP, MISSED, UNFINISHED, last_runs, remedy, standing
 from kobe.core.clock import NEW_YORK, from_ns
 from kobe.core.errors import KobeError
 from kobe.core.types import Mode, OrderStatus
@@ -141,13 +141,8 @@ def _failed_runs(ctx: Context) -> list[Problem]:
             ends = standing(ctx.ledger, job, date.fromisoformat(session)).bad_ends
             what = f"{job} of {session} {outcome.replace('_', ' ')}: {detail}"
             since = from_ns(ends[0].at_ns) if ends else None
-            found.append(Problem(since=since, what=what, next_command=_remedy(job, session, outcome)))
+            found.append(Problem(since=since, what=what, next_command=remedy(job, session, outcome)))
     return found
-
-
-def _remedy(job: str, session: str, outcome: str) -> str:
-    settled = " --again" if outcome in (GIVEN_UP, MISSED) else ""
-    return f"kobe jobs run {job} --session {session}{settled}"
 
 
 def _order_problems(ctx: Context) -> list[Problem]:

@@ -46,9 +46,9 @@ def run_weekly_report(ctx: Context, session: date | None = None) -> Document:
         weekly.Week(
             sessions=week, days={day: known.profit(closed, points, day, day) for day in week},
             profit={span: known.profit(closed, points, since, last) for span, since in spans.items()},
-            closed=[t for t in closed if first <= t.closed <= last], holdings=holdings, curve=points, refused=found,
-            silence=silence, evidence=evidence, evidence_silence=unknown, models=_models(ctx, last),
-            drift=standings(ctx, last), jobs=_lateness(ctx, ran),
+            closed=[t for t in closed if first <= t.closed <= last], holdings=holdings,
+            curve=points[-known.SHOWN_CLOSES :], refused=found, silence=silence, evidence=evidence,
+            evidence_silence=unknown, models=_models(ctx, last), drift=standings(ctx, last), jobs=_lateness(ctx, ran),
             ended_badly=[(r.job, str(r.session), r.status, r.detail[:SHOWN]) for r in ran
                          if r.status not in (runs.DONE, runs.UNFINISHED)],
             mode=known.mode_at(ctx, end).mode.name, banners=known_banners(ctx),

@@ -1,6 +1,7 @@
 """What is left undone is done again: exits that did not end, and positions without their guard."""
 
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,8 +11,10 @@ from kit.wayward import wayward
 
 from kobe.app import desk, jobs, protect, wiring
 from kobe.app.day import perform, runs, tick
+from kobe.app.day.runner_once import run_once
 from kobe.app.manage_exits import run_manage_exits
-from kobe.core.errors import ExitCode
+from kobe.core.errors import ExitCode, ExternalError
+from kobe.core.types import OrderStatus
 from kobe.execution import exits
 
 DAY, MINUTE = holding.DAY, timedelta(minutes=1)
@@ -104,6 +107,34 @@ def test_a_position_without_its_guard_gets_it_at_the_next_wake_and_not_twice_wit
     ctx.clock.advance(seconds=60)
     assert tick.tick(ctx) == []
     assert tick.again_at(ctx) is None
+
+
+def test_an_entry_whose_end_nobody_knows_is_asked_after_by_the_guards_and_what_it_bought_is_guarded(ctx):
+    held = {p.symbol for p in desk.manager(ctx).book().positions}
+    name = next(n for n in holding.affordable(ctx, DAY) if n not in held)
+    holding.move(ctx, DAY, 12, 0)
+    ctx.broker.plan("submit", "lost")
+    ctx.broker.plan("lookup", "pass", *["silent"] * 3)  # the first asks after the guard that rests
+    with suppress(ExternalError):
+        holding.enter(ctx, name)
+    assert [o.status for o in desk.manager(ctx).orders().values()].count(OrderStatus.UNKNOWN) == 1
+    holding.move(ctx, DAY, 12, 5)
+    assert tick.again_at(ctx) == ctx.clock.now() + MINUTE
+    assert [job for job, _ in tick.tick(ctx)] == ["guards"]
+    assert {p.symbol for p in desk.manager(ctx).book().positions} == {*held, name}
+    assert protect.uncovered(desk.manager(ctx)) == []
+    assert tick.again_at(ctx) is None
+
+
+def test_a_slot_that_comes_while_another_job_is_at_work_is_not_lost(ctx):
+    """The guards begin at 15:54:30 and end after 15:55: the exits of the close follow in the same round."""
+    ctx.broker.inner.cancel(guard_of(ctx).request.client_order_id)
+    desk.manager(ctx).refresh(DAY)
+    holding.move(ctx, DAY, 15, 54, 30)
+    ctx.broker.on_call = lambda: holding.move(ctx, DAY, 15, 55, 10)
+    told = run_once(ctx)
+    assert [name for name, _ in told.data["jobs"]] == ["guards", "exits-close"]
+    assert desk.manager(ctx).book().positions == ()
 
 
 @pytest.mark.parametrize(("hour", "minute"), [(8, 30), (16, 0)])

@@ -1,9 +1,12 @@
 """A job in a process of its own: whatever becomes of that process, its end is on record and the day goes on."""
 
+import signal
+import subprocess
 import sys
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from kit.home import at
@@ -139,6 +142,34 @@ def test_a_day_that_has_not_come_is_not_settled_and_what_was_missed_is_said(ctx)
     perform.miss(ctx, job_named("eod-report"), past, "nothing ran")
     told = perform.run_one(ctx, "eod-report", past, again=False)
     assert (told.exit_code, told.summary) == (ExitCode.PARTIAL, ("missed, not run; --again runs it now",))
+
+
+@pytest.mark.skipif(not hasattr(signal, "alarm"), reason="POSIX alarms")
+def test_a_job_s_process_ends_by_itself_a_little_after_its_time_whoever_watches_it():
+    script = (
+        "import signal; from kobe.app.day import job_process; signal.signal(signal.SIGALRM, signal.SIG_IGN);"
+        "job_process._limit('exits-close'); print(signal.alarm(1)); signal.pause()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    timeout_s = job_named("exits-close").timeout.total_seconds()
+    assert timeout_s < int(done.stdout) <= timeout_s + 60
+    assert done.returncode == -signal.SIGALRM, "the system ends it: nobody can hold that up"
+
+
+def test_what_was_missed_while_nothing_ran_is_told_once(tmp_path):
+    ctx = wiring.build(tmp_path / "home", clock=Pretended(at(date(2024, 11, 12), 9, 40).now()))
+    perform.miss(ctx, job_named("backup"), date(2024, 8, 12))
+    heard = []
+    listening = replace(ctx, notifier=SimpleNamespace(tell=heard.append, deliver=lambda: 0))
+    tick.tick(listening, lambda *_, **__: None)
+    absence = [m for m in heard if m.kind == "absence"]
+    assert len(absence) == 1
+    assert "2024-08-12 to 2024-11-08" in absence[0].title
+    assert absence[0].severity.word == "urgent"
+    told_by_job = [m.key for m in heard if m.kind != "absence"]
+    assert all(":2024-11-12:" in key or ":2024-11-11:" in key for key in told_by_job), told_by_job
+    missed = [r for r in runs.history(ctx.ledger) if r.status == runs.MISSED and r.session < date(2024, 11, 11)]
+    assert len({r.session for r in missed}) == len(ctx.calendar.between(date(2024, 8, 12), date(2024, 11, 8)))
 
 
 def test_long_work_waits_while_money_may_be_due(tmp_path):

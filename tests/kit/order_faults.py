@@ -163,3 +163,11 @@ def at_lines(
             operation=operation, beginning=dice.randrange(len(operation.deeds)), fault=fault, rules=armed,
             line=dice.randint(1, lines), switch_at=switch,
         )  # fmt: skip
+
+
+def at_once(operation: Operation, faults: list[str]) -> Iterator[Trial]:
+    """Return for every fault a broker can make the trials in which the first request of each kind meets it."""
+    for fault in (f for f in faults if FAULTS[f] is not None):
+        for target in operation.targets:
+            for beginning in range(len(operation.deeds)):
+                yield Trial(operation=operation, beginning=beginning, fault=fault, rules=rules(fault, target))

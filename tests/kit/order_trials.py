@@ -19,7 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from kit import order_checks as checks
-from kit.order_faults import ENTRY, FAULTS, HANGS, UNFILLED, Trial, at_lines, at_points, rehearsal, rotated
+from kit.order_faults import (
+    ENTRY,
+    FAULTS,
+    HANGS,
+    UNFILLED,
+    Trial,
+    at_lines,
+    at_once,
+    at_points,
+    rehearsal,
+    rotated,
+)
 from kit.order_stage import HASTY, PATIENT, Stage
 
 D = Decimal
@@ -70,7 +81,7 @@ class Bench:
         return found
 
     def whole(self, faults: list[str], lines: int, dice: random.Random, *, full: bool = False) -> None:
-        """Kill at the named points under every fault, and at so many random lines.
+        """Kill at the named points under every fault, and at so many random lines; then meet what was not met.
 
         Where two operations take turns, each has every second pair of point and fault, unless all are wanted.
         """
@@ -80,6 +91,7 @@ class Bench:
             self.run(t for n, t in enumerate(chosen) if turn is None or (k + n) % 2 == turn)
         found = {fault: passed for fault, (_, passed) in rehearsed.items()}
         self.run(at_lines(self.stage.operation, found, lines, dice, faults))
+        self.run(t for t in at_once(self.stage.operation, faults) if t.rules[0]["fault"] not in self.kinds)
 
     def sample(self, every: int, lines: int, dice: random.Random) -> None:
         """Kill at every so manyth named point, each time under another fault, and at a few random lines."""

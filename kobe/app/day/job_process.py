@@ -21,7 +21,7 @@ Starter = Callable[[Job, date, bool], Running]
 
 IN_FORCE = "settings_in_force.json"
 LATE_S = 30
-PRELOADED = ("kobe.app.wiring", "kobe.app.day.job_process", "kobe.app.status", "kobe.interfaces.cli.main")
+PRELOADED = ("kobe.__main__", "kobe.app.wiring", "kobe.app.day.job_process", "kobe.app.status")
 
 
 def starter(ctx: Context, *, live: bool) -> Starter:
@@ -74,8 +74,8 @@ def work(home: str, settings: str, name: str, session: str, again: bool, live: b
     """Run one job and leave with its exit code; the same as the command does."""
     from kobe.app import wiring
 
-    _limit(name)
     try:
+        _limit(name)
         ctx = wiring.arm(wiring.build(Path(home), config=Path(settings)), live=live)
         code = run_one(ctx, name, date.fromisoformat(session), again=again).exit_code
     except KobeError as error:

@@ -1,6 +1,7 @@
 """One run of one job: begun on record, done, ended on record, told; killed at any instant and run again, one effect."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, datetime
 
@@ -11,6 +12,7 @@ from kobe.app.day.recovery import Failure
 from kobe.app.jobs import GUARDS, JOBS, Job, job_named
 from kobe.app.watching import telemetry
 from kobe.core.errors import DataError, ExitCode, ExternalError, IntegrityError, KobeError, UsageError
+from kobe.core.messages import Message
 from kobe.core.types import JobRecord, Mode
 from kobe.infra.locks import Lease
 from kobe.reports.document import Document
@@ -81,14 +83,23 @@ def end_badly(ctx: Context, job: Job, session: date, status: str, detail: str) -
     return document
 
 
-def miss(ctx: Context, job: Job, session: date, why: str = "") -> None:
+def miss(ctx: Context, job: Job, session: date, why: str = "", *, tell: bool = True) -> None:
     """Record that a job's time passed without it; an entry missed is never made up for."""
     if runs.is_settled(ctx.ledger, job.name, session):
         return
     now = ctx.clock.now()
     detail = why or f"its grace of {job.grace} was over"
     document = Document(schema=FAILED_SCHEMA, title=f"{job.name} of {session} was missed", summary=(detail,))
-    _end(ctx, job, session, now, document, runs.MISSED, "")
+    _end(ctx, job, session, now, document, runs.MISSED, "", told=tell)
+
+
+def tell(ctx: Context, messages: Iterable[Message]) -> None:
+    """Tell people; what cannot be written down is said here, for what it is about is over and on record."""
+    try:
+        for message in messages:
+            ctx.notifier.tell(message)
+    except KobeError as error:
+        sys.stderr.write(f"nobody could be told: {error.message}\n")
 
 
 def _begun_at(ctx: Context, job: Job, session: date) -> datetime:
@@ -97,8 +108,9 @@ def _begun_at(ctx: Context, job: Job, session: date) -> datetime:
 
 
 def _end(
-    ctx: Context, job: Job, session: date, started: datetime, document: Document, status: str, failure: str
-) -> None:
+    ctx: Context, job: Job, session: date, started: datetime, document: Document, status: str, failure: str, *,
+    told: bool = True,
+) -> None:  # fmt: skip
     """Record an end, give the job up where its rule says so, and tell people."""
     detail = " ".join(document.summary)[:300]
     _record(ctx, job, session, started, status, detail, failure)
@@ -107,11 +119,8 @@ def _end(
         _record(ctx, job, session, started, status, detail, failure)
     if job.critical and status in (runs.DONE, runs.GIVEN_UP):
         _set_mode(ctx)
-    try:
-        for message in telling.of_run(job, session, status, document, ctx):
-            ctx.notifier.tell(message)
-    except KobeError as error:  # the run is over and on record; the next job must get its turn
-        sys.stderr.write(f"{job.name}: nobody could be told: {error.message}\n")
+    if told:
+        tell(ctx, telling.of_run(job, session, status, document, ctx))
 
 
 def _record(ctx: Context, job: Job, session: date, started: datetime, status: str, detail: str, failure: str) -> None:

@@ -9,7 +9,7 @@ from kobe.app.context import Context
 from kobe.app.day import perform
 from kobe.app.day.perform import FAILED_SCHEMA
 from kobe.app.day.tick import again_at, tick
-from kobe.app.jobs import JOBS, Job, job_named, jobs_of, slots
+from kobe.app.jobs import GUARDS, JOBS, Job, job_named, jobs_of, slots
 from kobe.app.status import run_status
 from kobe.core.clock import NEW_YORK, SteppingClock
 from kobe.core.errors import ExitCode, MissingDataError, UsageError
@@ -64,6 +64,7 @@ def _play(ctx: Context, clock: SteppingClock, sessions: Sequence[date], without:
     def do(ctx: Context, job: Job, session: date, *, again: bool = False) -> Document | None:
         if job.name in without:
             perform.miss(ctx, job, session, "left out of the simulation")
+            play.counts["left_out"] += 1
             return None
         document = perform.run_job(ctx, job, session, again=again)
         if document is not None:
@@ -84,7 +85,9 @@ def _play(ctx: Context, clock: SteppingClock, sessions: Sequence[date], without:
         if ctx.progress:
             ctx.progress(number, len(sessions), str(session))
     run_status(ctx)
-    play.counts["already"] = sum(len(jobs_of(ctx, day)) for day in sessions) - play.counts["ran"]
+    begun = {(name, session) for name, session, _ in play.fired if name != GUARDS.name}
+    due = sum(len(jobs_of(ctx, day)) for day in sessions)
+    play.counts["already"] = due - len(begun) - play.counts["left_out"]
     return play
 
 
@@ -100,6 +103,7 @@ def _document(ctx: Context, sessions: Sequence[date], play: Play, banners: tuple
     counts = play.counts
     failed, expected = counts["failed"], sum(_expected(ctx, sessions).values())
     tally = f"{counts['ran']} run, {counts['already']} already done, {failed} failed"
+    tally += f", {counts['left_out']} left out" if counts["left_out"] else ""
     shown = play.days[-SHOWN_DAYS:]
     sections = [
         Section(title="Jobs", table=Table(columns=("job", "expected", "fired"), rows=_per_job(ctx, sessions, play))),

@@ -1,6 +1,6 @@
 """What people are told about the day's jobs: a message for every end that matters, and summaries of the good ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 
 from kobe.app import eod_report, scan_picture
@@ -35,17 +35,24 @@ def of_run(job: Job, session: date, status: str, document: Document, ctx: Contex
         Message(
             key=f"job:{session}:{job.name}:{told}", kind=f"job_{told}", severity=severity,
             title=f"{job.name} of {session} {LEAST_WORDS.get(status, status.replace('_', ' '))}",
-            lines=(*document.summary, _remedy(job, session) if final else
+            lines=(*document.summary, f"next: {runs.remedy(job.name, session, status)}" if final else
                    "it is tried again by itself"),
         )
     ]  # fmt: skip
 
 
-def _remedy(job: Job, session: date) -> str:
-    """Return what a person can do about a job that will not run by itself any more."""
-    if job.of_today:
-        return "next: kobe status; while its session lasts: " + f"kobe jobs run {job.name} --again"
-    return f"next: kobe jobs run {job.name} --session {session} --again"
+def of_absence(sessions: Sequence[date], jobs: Sequence[Job]) -> list[Message]:
+    """Return the one message about jobs that were missed while nothing ran; urgent where money depends on one."""
+    first, last = min(sessions), max(sessions)
+    critical = sorted({job.name for job in jobs if job.critical})
+    days = len(set(sessions))
+    return [
+        Message(
+            key=f"absence:{first}:{last}", kind="absence", severity=Severity.URGENT if critical else Severity.WARNING,
+            title=f"{len(jobs)} jobs of {days} session{'s' if days > 1 else ''} were missed, {first} to {last}",
+            lines=(*([f"among them: {', '.join(critical)}"] if critical else []), "next: kobe status; kobe reconcile"),
+        )
+    ]  # fmt: skip
 
 
 def _of_success(ctx: Context, job: Job, session: date, document: Document) -> list[Message]:

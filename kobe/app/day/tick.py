@@ -6,7 +6,7 @@ from typing import Protocol
 
 from kobe.app import desk, protect
 from kobe.app.context import Context
-from kobe.app.day import perform, recovery, runs
+from kobe.app.day import perform, recovery, runs, telling
 from kobe.app.day.runs import Standing
 from kobe.app.jobs import GUARDING, GUARDS, JOBS, MINUTE, Job, jobs_of
 from kobe.core.clock import SteppingClock
@@ -85,20 +85,28 @@ def _looked_at(ctx: Context, today: date) -> list[date]:
 
 
 def _close_the_books_of(ctx: Context, begun: list[date], last: date) -> None:
-    """Record as missed what nobody will make up for: sessions with no run at all, and leftovers of older ones."""
+    """Record as missed what nobody will make up for: sessions with no run at all, and leftovers of older ones.
+
+    People hear of it once, however long nothing ran.
+    """
     newest = begun[-1]
     first = newest if newest < last else ctx.calendar.previous(last)
     if first < begun[0]:
         return
+    missed: list[tuple[date, Job]] = []
     for session in ctx.calendar.between(first, last)[:-1]:
         known = runs.standings(ctx.ledger, session)
         for job in jobs_of(ctx, session):
             instant = job.slot.instant(ctx.calendar, session)
-            if instant is None or instant > ctx.clock.now() or known.get(job.name, NEVER).is_settled:
+            mine = known.get(job.name, NEVER)
+            if instant is None or instant > ctx.clock.now() or mine.is_settled:
                 continue
-            if not perform.is_running(ctx, job):
+            if not (mine.is_open and perform.is_running(ctx, job)):
                 why = "nothing ran in this session" if session not in begun else "a session later it was still not done"
-                perform.miss(ctx, job, session, why)
+                perform.miss(ctx, job, session, why, tell=False)
+                missed.append((session, job))
+    if missed:
+        perform.tell(ctx, telling.of_absence([session for session, _ in missed], [job for _, job in missed]))
 
 
 def _tick_session(ctx: Context, now: datetime, session: date, do: Performer, most: int = 1000) -> Done:

@@ -42,6 +42,7 @@ CHECKS: dict[str, Check] = {
     "channels": doctor_running.channels,
     "schedule": doctor_running.schedule,
     "jobs": doctor_running.jobs,
+    "positions": doctor_running.positions,
     "switches": doctor_running.switches,
     "page": doctor_home.page,
 }

@@ -10,7 +10,7 @@ from kobe.app.doctor.finding import Finding, fail, has_run, ok, warn
 from kobe.app.operation_settings import ChannelSettings
 from kobe.app.secret_names import BROKER_KEY, BROKER_SECRET, SECRETS, told
 from kobe.app.start_up import BINDING
-from kobe.app.watching import heartbeat, service
+from kobe.app.watching import alerts, heartbeat, service, watch_facts
 from kobe.core.errors import ExitCode
 from kobe.core.types import Mode
 
@@ -19,6 +19,7 @@ KEY_LENGTHS, SECRET_LENGTHS = range(16, 33), range(36, 65)
 PROVIDER_KEYS = {"polygon": ("POLYGON_API_KEY",), "alpaca": (BROKER_KEY, BROKER_SECRET)}
 SILENT_BEATS = 4
 IDLE_SESSIONS = 1
+OF_POSITIONS = ("unprotected", "exit_overdue", "order_unknown", "books_differ")
 CHANNEL_NEEDS = {"telegram": ("chat_id",), "email": ("host", "from", "to"), "webhook": ("url",)}
 _ENV = ".env of the home, or the environment; see .env.example"
 
@@ -152,11 +153,21 @@ def jobs(ctx: Context) -> list[Finding]:
     """Did the last run of each job end well?"""
     bad = {*runs.BAD_ENDS, runs.GIVEN_UP}
     found = [
-        warn(f"{job} of {session}: {status}: {detail}", f"kobe jobs run {job} --session {session}")
+        warn(f"{job} of {session}: {status}: {detail}", runs.remedy(job, session, status))
         for job, session, status, detail in runs.last_runs(ctx.ledger, ctx.today)
         if status in bad
     ]
     return found or [ok("none failed")]
+
+
+def positions(ctx: Context) -> list[Finding]:
+    """Is what is held protected and in time, and does the broker agree? By the rules of `kobe health`."""
+    if not ctx.paths.state.is_dir():
+        return [ok("nothing is held yet")]
+    standing = [a for a in alerts.evaluate(ctx, watch_facts.collect(ctx)) if a.name in OF_POSITIONS]
+    return [fail(a.words, a.remedy, alerts.BY_NAME[a.name].health) for a in standing] or [
+        ok("protected, in time, as the broker has it")
+    ]
 
 
 def switches(ctx: Context) -> list[Finding]:

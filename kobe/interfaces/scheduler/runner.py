@@ -1,7 +1,6 @@
 """`kobe run`: the New York day, session after session, until it is told to stop."""
 
 import os
-import queue
 import signal
 import sys
 import threading
@@ -15,6 +14,7 @@ from typing import Any
 from kobe.app.context import Context
 from kobe.app.day.job_process import starter, write_settings
 from kobe.app.day.jobs_report import run_jobs_list
+from kobe.app.day.perform import tell
 from kobe.app.day.reload import tightened
 from kobe.app.day.runner_once import look_after, next_instant, next_slot, runner_lease
 from kobe.app.day.supervise import Supervisor
@@ -28,6 +28,7 @@ from kobe.core.clock import NEW_YORK
 from kobe.core.errors import ExitCode, ExternalError, KobeError
 from kobe.core.messages import Message, Severity
 from kobe.interfaces.scheduler import systemd
+from kobe.interfaces.scheduler.signals import answer
 from kobe.interfaces.scheduler.timetable import wake_ups
 
 NEVER_LATE = None  # lateness is judged per job in `tick`, not by the scheduler
@@ -54,8 +55,8 @@ class Runner:
         self._clock = ClockWatch(ctx.clock.now(), time.monotonic())
         self._started = ctx.clock.now()
         self._fatal: list[BaseException] = []
+        self._code = ExitCode.TERMINATED
         self._ended = threading.Event()
-        self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._supervisor = Supervisor(
             start=_not_begun, stop_grace_s=ctx.settings.schedule.stop_grace_s,
             beat=lambda job: self._signs.sign(job, time.monotonic()),
@@ -71,14 +72,13 @@ class Runner:
             IntegrityError: records are damaged; the runner stops rather than decide on top of them.
             ExternalError: another runner holds the lease.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._asked.put(self._stop))
+        answers: dict[int, Callable[[], None]] = {signal.SIGTERM: self._stop, signal.SIGINT: self._interrupt}
         if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, lambda *_: self._asked.put(self._begin_reload))
-        threading.Thread(target=self._answer, name="signals", daemon=True).start()
+            answers[signal.SIGHUP] = self._begin_reload
+        self._signals = answer(answers)
         lease = runner_lease(self._ctx)
         if not self._acquire(lease, standby=standby):
-            return _stopped()
+            return self._stopped()
         try:
             self._begin(lease.took_over)
             self._scheduler.start()
@@ -90,7 +90,7 @@ class Runner:
             lease.release()
         if self._fatal:
             raise self._fatal[0]
-        return _stopped()
+        return self._stopped()
 
     def _acquire(self, lease: Any, *, standby: bool) -> bool:
         """Take the lease; False when it was told to stop while it waited."""
@@ -124,16 +124,20 @@ class Runner:
         self._soon(self._round, "start")
         systemd.notify("READY=1\nSTATUS=running")
 
-    def _answer(self) -> None:
-        """Do what signals ask for, one after the other: a handler itself may only put down that it was asked."""
-        while True:
-            self._asked.get()()
-
     def _stop(self) -> None:
         """Begin nothing any more; what runs gets its grace."""
         systemd.notify("STOPPING=1")
+        if self._signs.job:
+            sys.stderr.write(f"stopping: {self._signs.job} gets {self._supervisor.stop_grace_s:.0f} s to end\n")
         self._supervisor.stopping.set()
         self._ended.set()
+
+    def _interrupt(self) -> None:
+        self._code = ExitCode.INTERRUPTED
+        self._stop()
+
+    def _stopped(self) -> Document:
+        return Document(schema="kobe.run/1", title="Runner stopped", exit_code=self._code)
 
     def _begin_reload(self) -> None:
         """Read the settings anew beside everything else: it waits for the job that runs, and a stop does not."""
@@ -160,10 +164,12 @@ class Runner:
             raise
         finally:
             self._signs.end()
-            if not self._supervisor.stopping.is_set():
-                self._refill(again)
-                sys.stderr.write(f"next: {next_instant(self._ctx)}\n")
-            self._working.release()
+            try:
+                if not self._supervisor.stopping.is_set():
+                    self._refill(again)
+                    sys.stderr.write(f"next: {next_instant(self._ctx)}\n")
+            finally:
+                self._working.release()
 
     def _fault(self, error: KobeError) -> None:
         """A round that failed is said and comes again; damaged records end the runner."""
@@ -176,8 +182,7 @@ class Runner:
 
     def _end_with(self, error: BaseException) -> None:
         self._fatal.append(error)
-        self._supervisor.stopping.set()
-        self._asked.put(self._stop)
+        self._stop()
 
     def _refill(self, again: datetime | None) -> None:
         """Keep the coming sessions' slots in the scheduler; a slot already there is replaced by itself."""
@@ -192,8 +197,9 @@ class Runner:
         """Give the heartbeat while the working thread waits or moves, and notice a clock that was set."""
         steady = time.monotonic()
         if self._signs.is_alive(steady):
-            heartbeat.beat(self._ctx, self._started, next_slot(self._ctx), self._signs.job)
-            systemd.notify("WATCHDOG=1")
+            systemd.notify("WATCHDOG=1")  # a disk that takes no heartbeat is no reason to end what sends the exits
+            with suppress(KobeError):
+                heartbeat.beat(self._ctx, self._started, next_slot(self._ctx), self._signs.job)
         jump = self._clock.jump_s(self._ctx.clock.now(), steady)
         if jump:
             words = f"the clock went {'ahead' if jump > 0 else 'back'} by {abs(jump):.0f} s, or the machine slept"
@@ -214,17 +220,17 @@ class Runner:
                 taken, changed, refused = tightened(self._ctx.settings, self._read_settings())
                 self._ctx = replace(self._ctx, settings=taken)
                 write_settings(self._ctx)
+            self._ctx.audit.append("settings_reloaded", {"changed": changed, "refused": refused})
         except (KobeError, ValueError) as error:
             sys.stderr.write(f"settings not read anew: {error.message if isinstance(error, KobeError) else error}\n")
             return
-        self._ctx.audit.append("settings_reloaded", {"changed": changed, "refused": refused})
         sys.stderr.write(f"settings read anew: {'; '.join(changed) or 'nothing changed'}\n")
         if refused:
             sys.stderr.write(f"not taken until a restart: {'; '.join(refused)}\n")
 
     def _tell(self, kind: str, severity: Severity, title: str, words: str) -> None:
         key = f"{kind}:{self._ctx.clock.now():%Y-%m-%dT%H:%M}"
-        self._ctx.notifier.tell(Message(key=key, kind=kind, severity=severity, title=title, lines=(words,)))
+        tell(self._ctx, [Message(key=key, kind=kind, severity=severity, title=title, lines=(words,))])
 
 
 def run_forever(ctx: Context, read_settings: Callable[[], Settings], *, live: bool, standby: bool) -> Document:
@@ -234,10 +240,6 @@ def run_forever(ctx: Context, read_settings: Callable[[], Settings], *, live: bo
 
 def _not_begun(*_: Any) -> Any:
     raise KobeError("a runner starts no job before it holds its lease")
-
-
-def _stopped() -> Document:
-    return Document(schema="kobe.run/1", title="Runner stopped", exit_code=ExitCode.TERMINATED)
 
 
 def _say(done: list[tuple[str, Document]]) -> None:
