@@ -10,7 +10,7 @@ from typing import Any
 
 from kobe.app.context import Context, Paths
 from kobe.core.clock import NEW_YORK, Clock
-from kobe.core.errors import ExitCode, SchemaError, UsageError
+from kobe.core.errors import ExitCode, IntegrityError, SchemaError, UsageError
 from kobe.core.ids import canonical_json
 from kobe.infra import durable
 from kobe.infra.clock import SystemClock
@@ -61,6 +61,8 @@ def run_audit_verify(ctx: Context, *, head: str | None = None) -> Document:
             lines += (f"the head you were told, {head}, is in it",)
     else:
         lines = (f"DAMAGED: {report.problem} at record {report.first_bad_seq}: {report.detail}",)
+        if report.problem == "clock_back":
+            lines += ('the order of the records is proved all the same; next: kobe audit accept-clock --reason "..."',)
     return Document(
         schema="kobe.audit_verify/1",
         title=f"Audit chain at {ctx.paths.audit}",
@@ -69,6 +71,28 @@ def run_audit_verify(ctx: Context, *, head: str | None = None) -> Document:
         data=asdict(report),
         exit_code=ExitCode.OK if report.ok else ExitCode.INTEGRITY,
     )
+
+
+def run_audit_accept_clock(ctx: Context, reason: str) -> Document:
+    """Record that a person knows why the clock was set back; later verifications note it and find no damage in it.
+
+    Raises:
+        IntegrityError: something else is wrong with the chain.
+    """
+    report = audit_report(ctx)
+    if report.problem not in {"ok", "clock_back"}:
+        raise IntegrityError(
+            "the chain is damaged by more than a clock", seen=f"{report.problem} at record {report.first_bad_seq}",
+            expected="whole records", next_command="kobe audit verify",
+        )  # fmt: skip
+    summary = "the clock was never set back since the last word about it: nothing to record"
+    if not report.ok:
+        ctx.audit.append(audit_lines.CLOCK_ACCEPTED, {"seq": report.first_bad_seq, "reason": reason})
+        summary = f"recorded for record {report.first_bad_seq}: {report.detail}"
+    return Document(
+        schema="kobe.audit_accept_clock/1", title=f"Audit chain at {ctx.paths.audit}", summary=(summary,),
+        data={"accepted": not report.ok, "seq": report.first_bad_seq, "reason": reason},
+    )  # fmt: skip
 
 
 def run_audit_show(ctx: Context, request: ShowRequest) -> Document:

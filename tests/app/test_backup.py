@@ -3,17 +3,19 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from kobe.app import wiring
-from kobe.app.audit import run_audit_verify
+from kobe.app.audit import audit_chain, run_audit_accept_clock, run_audit_verify
 from kobe.app.backup import run_backup, run_backup_list, run_backup_verify, run_restore
 from kobe.app.context import Context
 from kobe.core.clock import SteppingClock
 from kobe.core.errors import ConfigError, ExitCode, IntegrityError, RefusedError
+from kobe.infra.clock import SystemClock
 from kobe.infra.records.audit import read
 
 START = datetime(2026, 1, 2, 21, 30, tzinfo=UTC)
@@ -132,6 +134,23 @@ def test_a_damaged_backup_is_listed_as_such_and_refused(ctx: Context) -> None:
         run_restore(ctx, made, replace=True)
     (made / "MANIFEST.json").write_text("{")
     assert run_backup_list(ctx).data["backups"][0]["problem"] == "the backup is damaged"
+
+
+def test_a_clock_set_back_ends_no_backup_and_a_person_can_take_note_of_it(ctx: Context) -> None:
+    behind = SteppingClock(SystemClock().now() - timedelta(minutes=5))
+    ctx = replace(ctx, audit=audit_chain(ctx.paths, behind, "later"))
+    ctx.audit.append("thing", {"n": 12})
+    assert run_audit_verify(ctx).exit_code is ExitCode.INTEGRITY
+    assert run_backup_verify(ctx, Path(run_backup(ctx).data["path"])).exit_code is ExitCode.OK
+    assert run_audit_accept_clock(ctx, "the time server stepped").data["accepted"]
+    assert run_audit_verify(ctx).exit_code is ExitCode.OK
+    assert not run_audit_accept_clock(ctx, "again").data["accepted"]
+    chain = ctx.paths.audit / "audit.jsonl"
+    chain.write_bytes(chain.read_bytes().replace(b'"n":3', b'"n":4'))
+    with pytest.raises(IntegrityError, match="more than a clock"):
+        run_audit_accept_clock(ctx, "hide it")
+    with pytest.raises(IntegrityError):
+        run_backup(ctx)
 
 
 def test_the_commands_speak_json_and_leave_with_their_codes(ctx: Context) -> None:

@@ -35,6 +35,8 @@ HEAD_BYTES = 128
 GENESIS = "0" * 64
 AT_LENGTH = len("2026-01-02T03:04:05.000006Z")
 SUFFIX_LENGTH = len(',"hash":"') + len(GENESIS) + len('"}\n')
+CLOCK_ACCEPTED = "clock_accepted"
+"""Kind of the record by which a person takes note that the clock was set back before it."""
 VERIFY_COMMAND = "kobe audit verify"
 PLACE = re.compile(rb'\{"seq":(\d+),"prev":"([0-9a-f]{64})"')
 _BLOCK_BYTES = 1 << 16
@@ -122,6 +124,12 @@ def place(line: bytes) -> Head | None:
     if told and is_sealed(line):
         return Head(int(told[1]), line[-SUFFIX_LENGTH:-3].decode().removeprefix(',"hash":"'))
     return None if line else NO_RECORD
+
+
+def is_of_kind(line: bytes, kind: str) -> bool:
+    """Whether a line is a record of a kind: what is before the first `"kind":` are numbers, hashes and a run's name."""
+    at = line.find(b',"kind":')
+    return at >= 0 and line.startswith(b',"kind":"%s",' % kind.encode(), at)
 
 
 def claimed(line: bytes) -> Head | None:

@@ -151,8 +151,13 @@ def _report(seen: _Snapshot, told: lines.Head | None) -> AuditReport:
         checkpoints=len(seen.evidence.checkpoints),
         checkpoint_seq=max((point.seq for point in seen.evidence.checkpoints), default=0),
         anchored_seq=seen.evidence.anchor.seq if seen.evidence.anchor else None,
-        notes=(*notes, *seen.evidence.notes(done)) if done.records else (),
+        notes=(*notes, *_accepted(done), *seen.evidence.notes(done)) if done.records else (),
     )
+
+
+def _accepted(done: Walk) -> Iterator[str]:
+    for step in done.accepted:
+        yield f"the clock was set back at record {step.seq} ({step.detail}); a person took note of it"
 
 
 def _start(seen: _Snapshot) -> tuple[lines.Head, Tree | None, tuple[str, ...]]:

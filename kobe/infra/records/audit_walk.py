@@ -50,7 +50,8 @@ class Walk:
         last, before: its hash, and that of the record before it.
         hashes: of the records that were asked for, as far as they are there.
         trees: roots and peaks over all records up to those that were asked for.
-        back: the first record whose instant is before that of an earlier one.
+        back: the first record whose instant is before that of an earlier one, since a person last took note of such.
+        accepted: those of which a person took note, by a record behind them.
         file: name of the file that `bad` begins in.
     """
 
@@ -61,6 +62,7 @@ class Walk:
     hashes: dict[int, str] = field(default_factory=dict)
     trees: dict[int, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     back: Finding | None = None
+    accepted: list[Finding] = field(default_factory=list)
     bad: list[Claim] = field(default_factory=list)
     file: str = ""
 
@@ -116,6 +118,9 @@ def _walk_batch(batch: list[bytes], done: Walk, tree: Tree | None, wanted: set[i
             latest = at
         elif done.back is None:
             done.back = _clock_back(first + place, latest.decode(), at.decode())
+        if done.back is not None and lines.is_of_kind(line, lines.CLOCK_ACCEPTED):
+            done.accepted.append(done.back)
+            done.back, latest = None, at
         if first + place in wanted:
             done.hashes[first + place] = digest.decode()
             if tree is not None:

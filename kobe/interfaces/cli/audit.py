@@ -1,4 +1,4 @@
-"""The record of every decision and order: verify, show, prove, export, checkpoint, rotate."""
+"""The record of every decision and order: verify, show, prove, export, checkpoint, rotate, a clock accepted."""
 
 from datetime import date
 from pathlib import Path
@@ -156,5 +156,23 @@ def rotate(json: Json = False) -> None:
         from kobe.app.audit import run_audit_rotate
 
         return run_audit_rotate(ctx)
+
+    execute(use_case, json=json)
+
+
+@app.command("accept-clock")
+def accept_clock(
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why the clock was set back; goes on record.")],
+    json: Json = False,
+) -> None:
+    """Put on record that a person knows why the clock was set back, so that the chain verifies again.
+
+    Example: kobe audit accept-clock --reason "the time server stepped by 5 s"
+    """
+
+    def use_case(ctx: "Context") -> "Document":
+        from kobe.app.audit import run_audit_accept_clock
+
+        return run_audit_accept_clock(ctx, reason)
 
     execute(use_case, json=json)

@@ -127,6 +127,22 @@ def test_a_clock_set_back_is_named_but_does_not_hide_damage(folder: Path, clock:
     assert verify(folder).problem == "truncated"
 
 
+def test_a_clock_set_back_that_a_person_took_note_of_is_a_note_until_the_next_one(folder: Path, clock: SteppingClock):
+    chain = AuditChain(folder, clock, "run-2")
+    clock.advance(seconds=-3600)
+    chain.append("decision", {"said": ',"kind":"clock_accepted",'})
+    assert verify(folder).problem == "clock_back"
+    chain.append(layout.CLOCK_ACCEPTED, {"seq": RECORDS + 1, "reason": "the time server stepped"})
+    clock.advance(seconds=1)
+    chain.append("decision", {})
+    report = verify(folder)
+    assert (report.ok, report.records) == (True, RECORDS + 3)
+    assert [note for note in report.notes if f"set back at record {RECORDS + 1}" in note]
+    clock.advance(seconds=-60)
+    chain.append("decision", {})
+    assert (verify(folder).problem, verify(folder).first_bad_seq) == ("clock_back", RECORDS + 4)
+
+
 def test_a_step_of_the_time_server_is_no_alarm(folder: Path, clock: SteppingClock) -> None:
     clock.set(clock.now() - timedelta(milliseconds=900))
     AuditChain(folder, clock, "run-2").append("decision", {})
