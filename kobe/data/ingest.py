@@ -246,18 +246,19 @@ def _change(
 
 
 def _by_year(bars: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Yield each year's bars in the order they stand in; half the time of a `group_by`."""
+    """Yield each year's bars in the order they stand in; a third of the time of a `group_by`."""
     days = bars.get_column("date").to_physical().to_numpy()
     if len(days) == 0:
         return
     first = int(days.min())
     calendar_years = np.arange(first, int(days.max()) + 1).astype("datetime64[D]").astype("datetime64[Y]").astype(int)
     number = (calendar_years - calendar_years[0]).astype(np.uint16)[days - first]
-    order = np.argsort(number, kind="stable").astype(np.uint32)
-    for k, end in enumerate(np.cumsum(np.bincount(number)).tolist()):
-        begin = int(np.searchsorted(number, k, sorter=order))
-        if begin < end:
-            yield int(calendar_years[0]) + 1970 + k, bars[order[begin:end]]
+    by_year = bars[np.argsort(number, kind="stable").astype(np.uint32)]
+    begin = 0
+    for k, count in enumerate(np.bincount(number).tolist()):
+        if count:
+            yield int(calendar_years[0]) + 1970 + k, by_year[begin : begin + count]
+        begin += count
 
 
 def _merged(new: pl.DataFrame, store: BarStore, before: Manifest | None) -> tuple[pl.DataFrame | None, pl.DataFrame]:

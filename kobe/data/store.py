@@ -158,7 +158,7 @@ class BarStore:
 
     def begin(self, years: Iterable[tuple[int, pl.DataFrame]]) -> dict[int, Future[Part]]:
         """Start to write years while the caller goes on; nothing refers to them before a commit."""
-        writers = ThreadPoolExecutor(max_workers=4)  # half of them wait for the disk
+        writers = ThreadPoolExecutor(max_workers=8)  # most of them wait for the disk
         begun = {year: writers.submit(self._write, str(year), bars) for year, bars in years}
         writers.shutdown(wait=False)
         return begun

@@ -113,13 +113,11 @@ def _tickers(symbols: pl.Series) -> pl.Series:
 
     Only plain letters are put into upper case: other alphabets have letters that turn into one of ours.
     """
-    told = symbols.cast(pl.String)
-    first = np.flatnonzero(told.ne_missing(told.shift(1)).to_numpy()) if len(told) else np.empty(0, np.int64)
-    first = np.union1d(first, [0]) if len(told) else first  # a first name that is empty equals what is before it
-    runs = _named(told.gather(first))
-    if len(first) == len(told):
-        return runs
-    return runs.gather(np.repeat(np.arange(len(first)), np.diff(np.append(first, len(told)))))
+    runs = symbols.cast(pl.String).rle().struct.unnest()
+    told = _named(runs.get_column("value").alias(symbols.name))
+    if len(runs) == len(symbols):
+        return told
+    return told.gather(np.repeat(np.arange(len(runs), dtype=np.uint32), runs.get_column("len").to_numpy()))
 
 
 def _named(told: pl.Series) -> pl.Series:
