@@ -66,7 +66,7 @@ class Slot:
             return f"{self.at:%H:%M} ET"
         if self.on_saturday is not None:
             return f"Saturday {self.on_saturday:%H:%M} ET"
-        return f"close {self.after_close:+d} min"
+        return f"close {self.after_close:+d} min" if self.after_close else "the close"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class Job:
         needs: jobs of the same session that must be done first; where one of them never will be, this one is missed.
         unfinished: says of what it reports that something is left: it is then run again, by the runner each minute
             for as long as `patience`.
-        until: the slot from which on another job does its work.
+        until: the slot from which on it can do nothing more, and the next job of its kind does its work.
         timeout: a process that takes longer is killed.
         memory_mb: a process that takes more is killed.
         critical: money depends on it: when it is given up, nothing is opened any more and a person is called.
@@ -177,7 +177,7 @@ def _researches(ctx: Context, day: date) -> bool:
 
 EARLY, REPORTED, CHECKED = Slot(at=time(6, 0)), Slot(at=time(6, 30)), Slot(at=time(8, 0))
 MORNING, RETRY = Slot(after_open=5), Slot(at=time(10, 30))
-CLOSING, EVENING = Slot(after_close=-5), Slot(after_close=20)
+CLOSING, CLOSED, EVENING = Slot(after_close=-5), Slot(after_close=0), Slot(after_close=20)
 NIGHT, WEEKEND = Slot(at=time(22, 0)), Slot(on_saturday=time(10, 0))
 
 JOBS: tuple[Job, ...] = (
@@ -203,8 +203,8 @@ JOBS: tuple[Job, ...] = (
         run=lambda ctx, _: run_submit_totd(ctx, SubmitRequest(retry=True)), needs=("submit",), due=_has_bars,
         of_today=True),
     Job(name="exits-close", summary="time exits, five minutes before the close", slot=CLOSING,
-        run=lambda ctx, _: run_manage_exits(ctx), unfinished=_partial, patience=3 * MINUTE, timeout=2 * MINUTE,
-        critical=True, of_today=True),
+        run=lambda ctx, _: run_manage_exits(ctx), unfinished=_partial, patience=3 * MINUTE, until=CLOSED,
+        timeout=2 * MINUTE, critical=True, of_today=True),
     Job(name="reconcile", summary="books against the broker after the close", slot=EVENING,
         run=lambda ctx, _: run_reconcile(ctx), critical=True),
     Job(name="fetch", summary="the day's bars from the providers", slot=EVENING,

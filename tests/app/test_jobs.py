@@ -66,15 +66,22 @@ def test_exits_that_did_not_end_are_run_again_by_the_next_wake(ctx):
     assert tick.tick(ctx) == []
 
 
-def test_the_runner_stops_waking_for_exits_two_minutes_before_the_close_and_tries_once_more_in_the_evening(ctx):
+def test_the_runner_stops_waking_for_exits_two_minutes_before_the_close_and_what_is_left_is_missed_then(ctx):
     ctx.broker.plan("submit", *["reject"] * 3)
     holding.move(ctx, DAY, 15, 57, 30)
     tick.tick(ctx)
     assert guard_of(ctx) is not None
     assert tick.again_at(ctx) is None
     holding.move(ctx, DAY, 16, 20)
-    assert [name for name, _ in tick.tick(ctx)] == ["exits-close"]
+    assert [name for name, _ in tick.tick(ctx)] == []
+    assert statuses(ctx, "exits-close") == ["unfinished", "missed"]
     assert guard_of(ctx) is not None
+
+
+def test_exits_that_nobody_began_before_the_close_are_missed_and_not_called_done(ctx):
+    holding.move(ctx, DAY, 16, 25)
+    assert tick.tick(ctx) == []
+    assert statuses(ctx, "exits-close") == ["missed"]
 
 
 def test_at_the_closing_slot_the_exits_of_the_open_are_left_to_those_of_the_close(base, tmp_path):

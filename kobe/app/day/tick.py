@@ -143,7 +143,7 @@ def _why_missed(ctx: Context, job: Job, session: date, now: datetime) -> str | N
     if job.until is not None:
         ends = job.until.instant(ctx.calendar, session)
         if ends is not None and now >= ends:
-            return f"from {job.until.words} on another job does its work"
+            return f"{job.until.words} was there: what it left, the next exits do"
     return None
 
 

@@ -21,7 +21,8 @@ def row_of(job: Job) -> str:
     name = f"**`{job.name}`**" if job.critical else f"`{job.name}`"
     needs = ", ".join(f"`{needed}`" for needed in job.needs) or "-"
     limits = f"{minutes(job.timeout)}, {job.memory_mb / 1024:g} GiB"
-    return f"| {job.slot.words} | {name} | {job.summary} | {minutes(job.grace)} | {needs} | {limits} |"
+    late = minutes(job.grace) if job.until is None else f"until {job.until.words}"
+    return f"| {job.slot.words} | {name} | {job.summary} | {late} | {needs} | {limits} |"
 
 
 def rows_under(heading: str) -> list[str]:
