@@ -107,6 +107,13 @@ class Job:
     of_machine: bool = False
     of_today: bool = False
 
+    @property
+    def latest(self) -> str:
+        """How late it may begin, as people say it."""
+        if self.until is not None:
+            return f"until {self.until.words}"
+        return "whenever" if self.grace is None else f"{self.grace // MINUTE} min"
+
 
 def ends_week(calendar: Calendar, session: date) -> bool:
     """Say whether a session is the last of its week: a Thursday where the Friday is a holiday."""

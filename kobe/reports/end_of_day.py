@@ -111,7 +111,8 @@ def build(day: Day) -> Document:
 def _decided(day: Day) -> str:
     if day.decision is None:
         return "not scanned"
-    return f"{day.decision['action']}: {day.decision['symbol'] or ''} ({day.decision['reason']})"
+    what = " ".join(filter(None, (day.decision["action"].replace("_", " "), day.decision["symbol"])))
+    return f"{what} ({day.decision['reason']})"
 
 
 def _summary(day: Day) -> tuple[str, ...]:

@@ -32,8 +32,7 @@ def run_jobs_list(ctx: Context) -> Document:
         instant = job.slot.instant(ctx.calendar, day)
         at = "-" if instant is None else f"{instant.astimezone(NEW_YORK):%Y-%m-%d %H:%M} ET"
         when = at if job.due(ctx, day) else "not today"
-        late = "any" if job.grace is None else f"{int(job.grace.total_seconds() // 60)} min"
-        rows.append((job.name, job.slot.words, when, late, ", ".join(job.needs), job.summary))
+        rows.append((job.name, job.slot.words, when, job.latest, ", ".join(job.needs), job.summary))
     columns = ("job", "when", "next", "may be late", "needs", "does")
     return Document(
         schema="kobe.jobs/2",

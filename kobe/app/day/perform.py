@@ -1,6 +1,7 @@
 """One run of one job: begun on record, done, ended on record, told; killed at any instant and run again, one effect."""
 
 import sys
+import textwrap
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, datetime
@@ -20,6 +21,7 @@ from kobe.reports.document import Document
 FAILED_SCHEMA = "kobe.job_failed/1"
 RUNNER = "runner"
 DIED = "its process ended without a word"
+DETAIL_CHARACTERS = 300
 
 
 def run_job(ctx: Context, job: Job, session: date, *, again: bool = False) -> Document | None:
@@ -112,7 +114,7 @@ def _end(
     told: bool = True,
 ) -> None:  # fmt: skip
     """Record an end, give the job up where its rule says so, and tell people."""
-    detail = " ".join(document.summary)[:300]
+    detail = textwrap.shorten("; ".join(document.summary), DETAIL_CHARACTERS, placeholder=" ...")
     _record(ctx, job, session, started, status, detail, failure)
     if status in runs.BAD_ENDS and recovery.is_given_up(runs.standing(ctx.ledger, job.name, session)):
         status = runs.GIVEN_UP

@@ -53,7 +53,7 @@ def run_schedule_show(ctx: Context, day: date | None = None, following: int = 5)
 
 def _day_section(entries: list[Entry], zone: ZoneInfo) -> Section:
     rows = tuple(
-        (_time(e.at, NEW_YORK), _time(e.at, zone), e.job.name, late(e.job), ", ".join(needs(e.job))) for e in entries
+        (_time(e.at, NEW_YORK), _time(e.at, zone), e.job.name, e.job.latest, ", ".join(needs(e.job))) for e in entries
     )
     return Section(title="", table=Table(columns=("New York", _here(zone), "job", "may be late", "needs"), rows=rows))
 
@@ -71,11 +71,6 @@ def _coming_section(ctx: Context, coming: list[tuple[datetime, list[str]]], zone
 def _here(zone: ZoneInfo) -> str:
     """Return a short heading for this machine's time."""
     return "here" if zone.key == NEW_YORK.key else zone.key.rpartition("/")[2].replace("_", " ")
-
-
-def late(job: Job) -> str:
-    """Say how late a job may begin."""
-    return "any" if job.grace is None else _minutes(job.grace)
 
 
 def needs(job: Job) -> tuple[str, ...]:
@@ -136,10 +131,6 @@ def _time(at: datetime, zone: ZoneInfo) -> str:
 
 def _day_time(at: datetime, zone: ZoneInfo) -> str:
     return f"{at.astimezone(zone):%a %m-%d %H:%M}"
-
-
-def _minutes(span: timedelta) -> str:
-    return f"{int(span.total_seconds() // 60)} min"
 
 
 def _wait(span: timedelta) -> str:

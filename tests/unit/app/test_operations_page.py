@@ -12,8 +12,8 @@ from kobe.core.errors import EXIT_MEANINGS
 PAGE = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
-def minutes(span: timedelta | None) -> str:
-    return "whenever" if span is None else f"{span // timedelta(minutes=1)} min"
+def minutes(span: timedelta) -> str:
+    return f"{span // timedelta(minutes=1)} min"
 
 
 def row_of(job: Job) -> str:
@@ -21,8 +21,7 @@ def row_of(job: Job) -> str:
     name = f"**`{job.name}`**" if job.critical else f"`{job.name}`"
     needs = ", ".join(f"`{needed}`" for needed in job.needs) or "-"
     limits = f"{minutes(job.timeout)}, {job.memory_mb / 1024:g} GiB"
-    late = minutes(job.grace) if job.until is None else f"until {job.until.words}"
-    return f"| {job.slot.words} | {name} | {job.summary} | {late} | {needs} | {limits} |"
+    return f"| {job.slot.words} | {name} | {job.summary} | {job.latest} | {needs} | {limits} |"
 
 
 def rows_under(heading: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_the_verdict_is_in_markdown_and_on_the_terminal_too(capsys):
     assert "- Any use with real money." in page
     assert "<img" not in page
     terminal.print_document(document(_verdict("ibs_rsi", VERDICT)), color=False)
-    said = capsys.readouterr().out
+    said = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert "It does not support" in said
     assert "unknown" in said
 
@@ -87,3 +88,21 @@ def test_json_of_a_document_is_one_object_with_its_banners():
     told = json.loads(terminal.as_json(document()))
     assert told["schema"] == "kobe.x/1"
     assert told["banners"] == ["UNIVERSE BIAS: static-current"]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 160])
+def test_a_terminal_of_any_usual_width_breaks_no_name_and_no_number(columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    rows = (
+        ("2024-04-12", "reconcile-open", "2024-04-12 09:35:00 ET", 12, "done", "books are equal " * 20),
+        ("2024-04-12", "morning-report", "2024-04-12 06:30:00 ET", 1234567, "given_up", "a word: unaffordable_at_cap"),
+    )
+    table = Table(columns=("session", "job", "began", "took_s", "status", "said"), rows=rows)
+    page = Document(schema="kobe.test/1", title="Runs", sections=(Section(title="", table=table),), data={})
+    terminal.print_document(page, color=False)
+    said = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert max(map(len, said.splitlines())) <= columns
+    whole = ("reconcile-open", "morning-report", "2024-04-12", "09:35:00 ET", "1,234,567", "given_up")
+    assert [word for word in (*whole, "unaffordable_at_cap") if word not in said] == []
+    assert " ".join(said.split()).count("books are equal") > 10
