@@ -242,8 +242,8 @@ def _word_of_the_chain(ctx: Context, session: date) -> str | None:
 
     for last in LOOKED_BACK:
         found: str | None = None
-        for r in audit.read(ctx.paths.audit, last=last):
-            if r.kind == "decision" and r.payload["session"] == str(session):
+        for r in audit.read(ctx.paths.audit, last=last, kind="decision"):
+            if r.payload["session"] == str(session):
                 found = r.payload.get("record")
         if found is not None:
             return found

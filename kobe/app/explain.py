@@ -136,8 +136,8 @@ def _verdicts(ctx: Context, pick: dict[str, Any]) -> list[list[Any]]:
     mark = f"-{pick['strategy']}-{pick['symbol']}-{pick['signal_date']}-{pick['side']}-open-"
     judged = [
         r.payload["verdicts"]
-        for r in audit.read(ctx.paths.audit)
-        if r.kind == "order_decision" and mark in r.payload["order"]["client_order_id"]
+        for r in audit.read(ctx.paths.audit, kind="order_decision")
+        if mark in r.payload["order"]["client_order_id"]
     ]
     return judged[-1] if judged else []
 

@@ -111,8 +111,8 @@ def _remedy(code: str) -> str:
 def _newest(ctx: Context, symbol: str | None) -> AuditRecord | None:
     for count in TAILS:
         found = None
-        for record in audit.read(ctx.paths.audit, last=count):
-            if record.kind == DECISION and symbol in (None, record.payload["order"]["symbol"]):
+        for record in audit.read(ctx.paths.audit, last=count, kind=DECISION):
+            if symbol in (None, record.payload["order"]["symbol"]):
                 found = record
         if found is not None:
             return found

@@ -9,7 +9,7 @@ from kobe.core.clock import new_york_date
 from kobe.core.errors import KobeError
 from kobe.core.types import Outcome
 from kobe.infra.records import audit
-from kobe.infra.records.audit_lines import AuditRecord
+from kobe.infra.records.audit_lines import AuditRecord, read_head
 from kobe.reports.book_tables import Refused
 from kobe.risk.gates.codes import CODES
 
@@ -43,10 +43,10 @@ def refusals(ctx: Context, first: date, last: date, until: datetime) -> tuple[li
 def _since(ctx: Context, first: date) -> list[AuditRecord]:
     """Return the decisions about orders from a date on, and some before it: the tail grows until it reaches it."""
     found: list[AuditRecord] = []
+    head = read_head(ctx.paths.audit)
     for count in TAILS:
-        read = list(audit.read(ctx.paths.audit, last=count))
-        found = [r for r in read if r.kind == DECISION]
-        whole = count is None or len(read) < count
+        found = list(audit.read(ctx.paths.audit, last=count, kind=DECISION))
+        whole = count is None or (head is not None and head.seq <= count)
         if whole or (found and new_york_date(datetime.fromisoformat(found[0].payload["as_of"])) < first):
             break
     return found

@@ -8,6 +8,7 @@ import hashlib
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 
 from kobe.app import experiments
@@ -64,6 +65,12 @@ def _opened(path: Path) -> SessionView | None:
     content = sealed[_SEAL_BYTES:]
     if hashlib.blake2b(content, digest_size=_SEAL_BYTES).digest() != sealed[:_SEAL_BYTES]:
         return None
+    return _read(content)
+
+
+@lru_cache(maxsize=2)
+def _read(content: bytes) -> SessionView:
+    """Read a view; a process looks at that of one session again and again."""
     return view.from_bytes(content)
 
 

@@ -146,7 +146,7 @@ def _verdict(ctx: Context) -> tuple[str, list[tuple[str, float | None, str, str]
     """Return whom the newest promotion judged and every condition; nothing where the chain cannot be read."""
     try:
         for count in TAILS:
-            told = [r.payload for r in audit.read(ctx.paths.audit, last=count) if r.kind == PROMOTE]
+            told = [r.payload for r in audit.read(ctx.paths.audit, last=count, kind=PROMOTE)]
             judged = [p for p in told if p.get("judged") and p.get("lines")]
             if judged:
                 lines = [(n["name"], n["value"], n["threshold"], "pass" if n["passed"] else "fail")

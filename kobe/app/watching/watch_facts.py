@@ -215,8 +215,8 @@ def _calibration(ctx: Context) -> tuple[str, ...]:
 def _refusals(ctx: Context) -> dict[tuple[str, str], int]:
     """Count what the gates refused on the New York date, as far back as the end of the chain reaches."""
     found = Counter[tuple[str, str]]()
-    for record in audit.read(ctx.paths.audit, last=DAY_RECORDS):
-        if record.kind != DECISION or new_york_date(datetime.fromisoformat(record.payload["as_of"])) != ctx.today:
+    for record in audit.read(ctx.paths.audit, last=DAY_RECORDS, kind=DECISION):
+        if new_york_date(datetime.fromisoformat(record.payload["as_of"])) != ctx.today:
             continue
         verdicts = record.payload["verdicts"]
         found.update((gate, code) for gate, outcome, code, *_ in verdicts if outcome == Outcome.REJECT.value)

@@ -290,12 +290,13 @@ class AuditChain:
         return b"".join(content), heads
 
 
-def read(folder: Path, *, last: int | None = None) -> Iterator[AuditRecord]:
+def read(folder: Path, *, last: int | None = None, kind: str = "") -> Iterator[AuditRecord]:
     """Read records, oldest first; a torn last line is left out.
 
     Args:
         folder: where the chain lives; a missing chain has no records.
         last: only so many from the end, found without reading the rest.
+        kind: only those of a kind among them; the others are not looked into.
 
     Raises:
         IntegrityError: a line cannot be read.
@@ -304,7 +305,7 @@ def read(folder: Path, *, last: int | None = None) -> Iterator[AuditRecord]:
     try:
         with segments.parts(folder) as files:
             wanted = segments.all_lines(files) if last is None else segments.tail_lines(files, last)
-            yield from map(lines.parse, wanted)
+            yield from (lines.parse(line) for line in wanted if not kind or lines.is_of_kind(line, kind))
     except OSError as error:
         raise durable.fault(error, folder) from error
 

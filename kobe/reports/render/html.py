@@ -1,6 +1,12 @@
 """A document as one self-contained HTML file: no network, readable on a phone, in light and in dark."""
 
+from functools import cache
+from typing import TYPE_CHECKING
+
 from kobe.reports.document import Cell, Document, Table, shown
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 ANSWERS = ("yes", "no", "unknown")
 MOST_LETTERS_OF_A_NUMBER = 11  # "0.02% of trades" is a number with its unit
@@ -99,10 +105,14 @@ footer { margin-top:3rem; color:var(--soft); font-size:.8rem; }
 
 def render(document: Document) -> str:
     """Return the document as HTML; everything from outside is escaped, pictures are our own SVG."""
+    return str(_template().render(doc=document, shown=shown, kinds_of=_kinds, answers=ANSWERS))
+
+
+@cache
+def _template() -> "Template":
     from jinja2 import Environment
 
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE).render(doc=document, shown=shown, kinds_of=_kinds, answers=ANSWERS)
+    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(TEMPLATE)
 
 
 def _kinds(table: Table) -> tuple[str, ...]:
