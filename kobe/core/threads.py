@@ -1,7 +1,9 @@
 """Compiled work over parts of a range, in as many threads as numba may use; each part writes to its own places."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import pairwise
 
 WORTH_IT = 200_000  # items below which starting threads costs more than it saves
@@ -22,6 +24,12 @@ def in_parts(count: int, items: int, work: Callable[[int, int], object]) -> None
         work(0, count)
         return
     borders = [count * k // parts for k in range(parts + 1)]
-    with ThreadPoolExecutor(max_workers=parts) as pool:
-        for done in [pool.submit(work, a, b) for a, b in pairwise(borders)]:
-            done.result()
+    pool = _pool(os.getpid(), parts)
+    for done in [pool.submit(work, a, b) for a, b in pairwise(borders)]:
+        done.result()
+
+
+@lru_cache(maxsize=1)
+def _pool(_process: int, parts: int) -> ThreadPoolExecutor:
+    """Keep the threads for the next call; the copy of a process has none of its own yet."""
+    return ThreadPoolExecutor(max_workers=parts, thread_name_prefix="parts")

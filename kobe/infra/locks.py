@@ -73,7 +73,7 @@ class Lease:
         try:
             self.took_over = self._told()
             with suppress(KobeError):  # it decides nothing: a full disk must not keep anybody from an exit
-                durable.write_whole(self._holder, self._introduction())
+                durable.write_whole(self._holder, self._introduction(), sync_name=False, sync_content=False)
         except BaseException:
             lock.release()
             raise

@@ -85,7 +85,8 @@ def _play(ctx: Context, clock: SteppingClock, sessions: Sequence[date], without:
         if ctx.progress:
             ctx.progress(number, len(sessions), str(session))
     run_status(ctx)
-    begun = {(name, session) for name, session, _ in play.fired if name != GUARDS.name}
+    played = set(sessions)  # what is made up for of the session before them is not theirs
+    begun = {(name, session) for name, session, _ in play.fired if name != GUARDS.name and session in played}
     due = sum(len(jobs_of(ctx, day)) for day in sessions)
     play.counts["already"] = due - len(begun) - play.counts["left_out"]
     return play
