@@ -173,6 +173,12 @@ def _of_market(compute: Callable[[FeatureTable, Rows], Floats]) -> Callable[[Fea
 
 def _breadth(table: FeatureTable, rows: Rows) -> Floats:
     """Share of symbols with a close above their SMA200 in that session, among those that have one."""
+    share = table.derived(("breadth",), lambda: _breadth_by_session(table))
+    found: Floats = share[table.panel.session[rows]]
+    return found
+
+
+def _breadth_by_session(table: FeatureTable) -> Floats:
     panel = table.panel
     above = panel.close > table.column("sma", 200)
     known = ~np.isnan(table.column("sma", 200))
@@ -180,7 +186,7 @@ def _breadth(table: FeatureTable, rows: Rows) -> Floats:
     total = np.bincount(panel.session[known], minlength=size)
     share = np.full(size, np.nan)
     np.divide(np.bincount(panel.session[known & above], minlength=size), total, out=share, where=total > 0)
-    return share[panel.session[rows]]
+    return share
 
 
 def _weekday(day: int) -> Callable[[FeatureTable, Rows], Floats]:
