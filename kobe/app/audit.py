@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, time, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from kobe.infra.records.signing import FileSigner
 from kobe.reports.document import Document, Section, Table
 
 SHOWN_CHARACTERS = 100
+TAIL_RECORDS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,22 @@ def audit_report(ctx: Context, *, head: str | None = None) -> AuditReport:
     told = None if head is None else parse_head(head)
     anchor = ctx.audit.anchor_file if isinstance(ctx.audit, AuditChain) else None
     return verify(ctx.paths.audit, signer=audit_signer(ctx.paths), anchor=anchor, told=told)
+
+
+def end_fault(ctx: Context) -> str:
+    """Say what is wrong with the end of the chain: it must hang together and reach its head; empty when it does."""
+    head = audit_lines.read_head(ctx.paths.audit)
+    try:
+        tail = list(audit.read(ctx.paths.audit, last=TAIL_RECORDS))
+    except IntegrityError as error:
+        return error.message
+    if any(after.prev != before.hash or after.seq != before.seq + 1 for before, after in pairwise(tail)):
+        return "the last records do not follow each other"
+    if head is None:
+        return "there are records and no head" if tail else ""
+    if not tail or tail[-1].seq < head.seq:
+        return f"it ends before record {head.seq}, which was acknowledged"
+    return "" if all(r.hash == head.hash for r in tail if r.seq == head.seq) else "the head is another record's"
 
 
 def run_audit_verify(ctx: Context, *, head: str | None = None) -> Document:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from kobe.app import books, breakers, desk, scan
+from kobe.app.audit import end_fault
 from kobe.app.context import Context
 from kobe.app.day.runs import BAD_ENDS, GIVEN_UP, MISSED, UNFINISHED, last_runs, remedy, standing
 from kobe.core.clock import NEW_YORK, from_ns
@@ -87,6 +88,8 @@ def _pick(ctx: Context) -> str:
 def problems(ctx: Context) -> list[Problem]:
     """Return everything that needs a human, each with the instant since when it does where the records tell."""
     found = []
+    if fault := end_fault(ctx):
+        found.append(Problem(since=None, what=f"the audit chain is damaged: {fault}", next_command="kobe audit verify"))
     if ctx.paths.state.is_dir() and (reason := ctx.kill_switch.reason()) is not None:
         what = f"kill switch is on: {reason}"
         found.append(Problem(since=_switched_on(ctx), what=what, next_command="kobe resume"))

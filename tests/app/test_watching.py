@@ -90,6 +90,7 @@ PLANTED = {
     "job_failed": lambda f: replace(f, jobs=(JobFacts(name="scan", critical=False, session=LAST, status="failed"),)),
     "job_missed": lambda f: replace(f, jobs=(JobFacts(name="scan", critical=False, session=LAST, status="missed"),)),
     "job_late": lambda f: replace(f, jobs=(JobFacts(name="scan", critical=False, late_s=901.0, overdue=LAST),)),
+    "model_refused": lambda f: replace(f, model_fault="a model card was changed"),
     "model_missing": lambda f: replace(f, model_id=None),
     "drift": lambda f: replace(f, drift={"ibs_rsi": "HALF_SIZE"}),
     "calibration_drift": lambda f: replace(f, calibration=("ibs_rsi",)),

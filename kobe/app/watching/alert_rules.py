@@ -155,6 +155,11 @@ def model_missing(facts: Facts) -> tuple[Finding, ...]:
     return _one("no model was promoted: nothing is opened", wrong=facts.model_id is None)
 
 
+def model_refused(facts: Facts) -> tuple[Finding, ...]:
+    """A champion whose card cannot be believed."""
+    return _one(f"the model is refused: {facts.model_fault}", wrong=bool(facts.model_fault))
+
+
 def drift(facts: Facts) -> tuple[Finding, ...]:
     """Strategies that are not trusted as usual; each level is an alert of its own."""
     bad = [(name, Level[level]) for name, level in facts.drift.items() if level != Level.NORMAL.name]

@@ -48,6 +48,8 @@ _URGENT, _WARNING, _INFO = Severity.URGENT, Severity.WARNING, Severity.INFO
 ALERTS: tuple[Rule, ...] = (
     Rule(name="audit_damaged", severity=_URGENT, meaning="the end of the audit chain does not hang together",
          condition=alert_rules.audit_damaged, remedy="kobe audit verify", health=ExitCode.INTEGRITY),
+    Rule(name="model_refused", severity=_URGENT, meaning="the promoted model is not the one that was registered",
+         condition=alert_rules.model_refused, remedy="kobe models list", health=ExitCode.INTEGRITY),
     Rule(name="kill_switch", severity=_URGENT, meaning="the kill switch is on",
          condition=alert_rules.kill_switch, remedy="kobe resume", health=ExitCode.REFUSED),
     Rule(name="halted", severity=_URGENT, meaning="the mode is HALT",

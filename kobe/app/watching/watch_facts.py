@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from itertools import pairwise
 
 from kobe.app import breakers, desk, equity, protect, standing
-from kobe.app.audit import audit_report
+from kobe.app.audit import audit_report, end_fault
 from kobe.app.context import Context
 from kobe.app.gates import DECISION
 from kobe.app.operation_settings import WatchSettings
@@ -22,7 +21,7 @@ from kobe.app.watching.data_age import BarFacts
 from kobe.app.watching.heartbeat import Heartbeat
 from kobe.app.watching.job_watch import JobFacts
 from kobe.core.clock import SteppingClock, from_ns, new_york_date
-from kobe.core.errors import IntegrityError
+from kobe.core.errors import IntegrityError, ModelError
 from kobe.core.ports import Event
 from kobe.core.types import OrderStatus, Outcome
 from kobe.execution import book, exits
@@ -36,7 +35,6 @@ from kobe.risk import mode
 from kobe.risk.breakers import BreakerState
 
 BEATS_MISSED = 4
-TAIL_RECORDS = 50
 DAY_RECORDS = 1_000
 _UNCLEAR = (OrderStatus.UNKNOWN, OrderStatus.SENT, OrderStatus.INTENT)
 _DEAD = State.DEAD
@@ -83,7 +81,7 @@ class Facts:
         beat: the runner's last sign of life, None where none works; beat_limit_s: the age that is silence.
         kill_reason: why everything is blocked, or None.
         bars: None where there are none, or where they lie elsewhere.
-        model_id, model_until: the champion and the last close of its evidence.
+        model_id, model_until: the champion and the last close of its evidence; model_fault: why it is refused.
         drift, calibration: levels by strategy, and the strategies whose calibration stands out.
         refusals: (gate, code) -> refused openings of the New York date.
         audit_records: of the chain; audit_fault: what is wrong with its end, empty when nothing is.
@@ -107,6 +105,7 @@ class Facts:
     breakers: Mapping[str, BreakerState]
     model_id: str | None
     model_until: datetime | None
+    model_fault: str
     drift: Mapping[str, str]
     calibration: tuple[str, ...]
     refusals: Mapping[tuple[str, str], int]
@@ -156,6 +155,7 @@ def collect(ctx: Context, *, bars: bool = False, chain: bool = False) -> Facts:
         beat=beat, beat_limit_s=limit_s, jobs=jobs, bars=data_age.bar_facts(ctx),
         books=_books(ctx, bars=bars),
         breakers=breakers.states(ctx), model_id=model_id, model_until=evidence.get(model_id or ""),
+        model_fault=_model_fault(ctx, model_id),
         drift=standing.states_at(ctx, newest), calibration=_calibration(ctx), refusals=_refusals(ctx),
         audit_records=head.seq if head else 0, audit_fault=_audit_fault(ctx, chain=chain), waiting=waiting, dead=dead,
         disk_free_bytes=_disk_free(ctx), memory_bytes=_memory(ctx, beat, limit_s), back_s=_back_s(ctx, beat, jobs),
@@ -224,22 +224,21 @@ def _refusals(ctx: Context) -> dict[tuple[str, str], int]:
 
 
 def _audit_fault(ctx: Context, *, chain: bool) -> str:
-    """Say what is wrong with the audit chain; empty when nothing is. Its end must hang together and reach the head."""
-    head = read_head(ctx.paths.audit)
-    if chain:
-        report = audit_report(ctx)
-        return "" if report.ok else f"{report.problem} at record {report.first_bad_seq}: {report.detail}"
+    """Say what is wrong with the audit chain, or with its end alone; empty when nothing is."""
+    if not chain:
+        return end_fault(ctx)
+    report = audit_report(ctx)
+    return "" if report.ok else f"{report.problem} at record {report.first_bad_seq}: {report.detail}"
+
+
+def _model_fault(ctx: Context, model_id: str | None) -> str:
+    """Say why the champion is refused; empty when it is not, or when there is none."""
     try:
-        tail = list(audit.read(ctx.paths.audit, last=TAIL_RECORDS))
-    except IntegrityError as error:
+        if model_id is not None:
+            ctx.models.load(model_id)
+    except (IntegrityError, ModelError) as error:
         return error.message
-    if any(after.prev != before.hash or after.seq != before.seq + 1 for before, after in pairwise(tail)):
-        return "the last records do not follow each other"
-    if head is None:
-        return "there are records and no head" if tail else ""
-    if not tail or tail[-1].seq < head.seq:
-        return f"it ends before record {head.seq}, which was acknowledged"
-    return "" if all(r.hash == head.hash for r in tail if r.seq == head.seq) else "the head is another record's"
+    return ""
 
 
 def _outbox(ctx: Context) -> tuple[int | None, int | None]:
