@@ -1,4 +1,7 @@
-"""A year on top of a year takes no more room and no more memory than the first: ten of them can be told from two."""
+"""A year takes no more room and no more memory than the year before: ten of them can be told from three.
+
+The first is not compared: until there are 252 closes, the curves in the reports still grow.
+"""
 
 import json
 import os
@@ -17,10 +20,14 @@ FULL = os.environ.get("KOBE_CRASH_FULL", "") not in ("", "0")
 pytestmark = [
     pytest.mark.long,
     pytest.mark.timeout(1200),
-    pytest.mark.skipif(not FULL, reason="plays two years: KOBE_CRASH_FULL=1"),
+    pytest.mark.skipif(not FULL, reason="plays three years: KOBE_CRASH_FULL=1"),
 ]
 SPEC = SyntheticSpec(symbols=12, years=4, seed=7)
-YEARS = ((date(2023, 1, 3), date(2023, 12, 29)), (date(2024, 1, 2), date(2024, 12, 31)))
+YEARS = (
+    (date(2022, 1, 3), date(2022, 12, 30)),
+    (date(2023, 1, 3), date(2023, 12, 29)),
+    (date(2024, 1, 2), date(2024, 12, 31)),
+)
 FOLDERS = ("state", "reports", "cache", "wf_outputs", "data")
 NOTHING = 2**16
 """Bytes: a folder that grows by less has not grown."""
@@ -58,7 +65,7 @@ def played(home: Path, first: date, last: date) -> dict:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="peak memory is asked the POSIX way")
-def test_the_second_year_takes_no_more_room_and_memory_than_the_first(tmp_path):
+def test_the_third_year_takes_no_more_room_and_memory_than_the_second(tmp_path):
     home = holding.make(tmp_path / "home", "[meta]\nweekly = false\n", spec=SPEC)
     before, grown, told = sizes(home), [], []
     for first, last in YEARS:
@@ -69,13 +76,12 @@ def test_the_second_year_takes_no_more_room_and_memory_than_the_first(tmp_path):
         assert told[-1]["counts"]["failed"] == 0
     sessions = [t["sessions"] for t in told]
     for name in sorted(before):
-        one, two = (g.get(name, 0) / n for g, n in zip(grown, sessions, strict=True))
-        sys.__stderr__.write(
-            f"{name}: {one:.0f} then {two:.0f} bytes a session, ten years {2520 * two / 2**20:.1f} MiB\n"
-        )
+        per_session = [g.get(name, 0) / n for g, n in zip(grown, sessions, strict=True)]
+        words = ", ".join(f"{size:.0f}" for size in per_session)
+        sys.__stderr__.write(f"{name}: {words} bytes a session, ten years {2520 * per_session[-1] / 2**20:.1f} MiB\n")
     peaks = [t["peak_kib"] / 1024 for t in told]
-    sys.__stderr__.write(f"peak {peaks[0]:.0f} then {peaks[1]:.0f} MiB, ten years {sum(peaks[-1:]):.0f} and more MiB\n")
-    for name, second in grown[1].items():
-        assert second <= max(1.2 * grown[0].get(name, 0), NOTHING), name
-    assert peaks[1] <= 1.1 * peaks[0]
+    sys.__stderr__.write(f"peak {', '.join(f'{peak:.0f}' for peak in peaks)} MiB\n")
+    for name, third in grown[2].items():
+        assert third <= max(1.1 * grown[1].get(name, 0), NOTHING), name
+    assert peaks[2] <= 1.1 * peaks[1]
     assert wiring.build(home).ledger.events("jobs", entity=str(YEARS[0][0]))

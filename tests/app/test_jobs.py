@@ -56,7 +56,7 @@ def test_exits_that_did_not_end_are_run_again_by_the_next_wake(ctx):
     ctx.broker.plan("submit", *["reject"] * 3)
     holding.move(ctx, DAY, 15, 55)
     assert [(name, told.exit_code) for name, told in tick.tick(ctx)] == [("exits-close", ExitCode.PARTIAL)]
-    assert not runs.is_settled(ctx.ledger, "exits-close", DAY)
+    assert not runs.standing(ctx.ledger, "exits-close", DAY).is_settled
     assert tick.again_at(ctx) == ctx.clock.now() + MINUTE
     ctx.clock.set(tick.again_at(ctx))
     assert [(name, told.exit_code) for name, told in tick.tick(ctx)] == [("exits-close", ExitCode.OK)]
@@ -144,12 +144,24 @@ def test_a_slot_that_comes_while_another_job_is_at_work_is_not_lost(ctx):
     assert desk.manager(ctx).book().positions == ()
 
 
+def test_a_clock_that_was_ahead_for_a_minute_takes_no_exits_from_the_day_it_pretended_to(ctx):
+    holding.move(ctx, DAY, 22, 30)
+    tick.tick(ctx)
+    assert statuses(ctx, "exits-close") == ["missed"]
+    holding.move(ctx, DAY, 15, 55)
+    assert [name for name, _ in tick.tick(ctx)] == ["exits-close"]
+    assert statuses(ctx, "exits-close") == ["missed", "done"]
+    assert desk.manager(ctx).book().positions == ()
+    assert tick.tick(ctx) == []
+
+
 @pytest.mark.parametrize(("hour", "minute"), [(8, 30), (16, 0)])
 def test_guards_are_not_chased_while_the_exchange_is_closed(ctx, hour, minute):
     ctx.broker.inner.cancel(guard_of(ctx).request.client_order_id)
     desk.manager(ctx).refresh(DAY)
-    perform.miss(ctx, jobs.job_named("exits-close"), DAY)
     holding.move(ctx, DAY, hour, minute)
+    for job in jobs.JOBS:
+        perform.miss(ctx, job, DAY)
     assert tick.tick(ctx) == []
     assert tick.again_at(ctx) is None
 

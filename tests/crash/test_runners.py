@@ -63,6 +63,10 @@ def kinds(ctx, job) -> list[str]:
     return [e.kind for e in runs.standing(ctx.ledger, job, last_session(ctx)).events]
 
 
+def is_settled(ctx, job) -> bool:
+    return runs.standing(ctx.ledger, job, last_session(ctx)).is_settled
+
+
 def until(condition, what):
     """Wait for something that happens by itself; a look every few milliseconds."""
     end = time.monotonic() + PATIENCE_S
@@ -180,8 +184,9 @@ def test_a_killed_holder_is_followed_within_seconds_whenever_it_dies_and_nothing
             slowest = max(slowest, time.monotonic() - killed)
             ctx = wiring.build(lives.home)
             names = made_up_for(ctx)
-            until(lambda ctx=ctx, names=names: all(runs.is_settled(ctx.ledger, n, last_session(ctx)) for n in names),
-                  "all that was due is settled")  # fmt: skip
+            until(
+                lambda ctx=ctx, names=names: all(is_settled(ctx, name) for name in names), "all that was due is settled"
+            )
             check_one_end_each(ctx)
     sys.__stderr__.write(f"{ROUNDS} holders killed, {interrupted} at work; slowest takeover {slowest:.2f} s\n")
     assert slowest < TAKEOVER_S
@@ -228,7 +233,7 @@ def test_a_job_that_outlives_its_runner_is_not_begun_a_second_time_while_it_is_a
         second.send_signal(signal.SIGTERM)  # it would look again within a minute; another one looks at once
         assert lives.ended(second) == ExitCode.TERMINATED
         lives.runner()
-    until(lambda: runs.is_settled(ctx.ledger, HELD_UP, last_session(ctx)), "the job is done")
+    until(lambda: is_settled(ctx, HELD_UP), "the job is done")
     ends = [] if lives_on else [runs.STARTED, runs.CRASHED]
     assert kinds(ctx, HELD_UP) == [*ends, runs.STARTED, runs.DONE]
     until(lambda: not perform.is_running(ctx, job_named(HELD_UP)), "the job's process has ended")

@@ -143,7 +143,8 @@ NOTICED = ("reconcile", "experiments", "cash")
 each start compares the cash, so that theirs may be more or tell a later state. `books_agree` judges the cash."""
 TELLING = ("problems", "runs", "ended_badly", "audit_head", "jobs", "summary", "banners")
 """Of reports: what they tell of jobs, of problems and of the audit chain; a crash belongs there."""
-MADE_BY_OTHERS = "provider_cache"
+CACHES = ("provider_cache", "data/bars/cache/")
+"""What may be deleted at any time; a panel of bars that are no more goes with the next delivery."""
 
 
 def events_of(home: Path) -> tuple[Counter[str], Counter[str]]:
@@ -168,7 +169,9 @@ def files_of(home: Path) -> Iterator[tuple[str, str]]:
     for folder in ("reports", "wf_outputs", "data", "state/models", "state/experiments"):
         for path in sorted((home / folder).rglob("*")):
             name = path.relative_to(home).as_posix()
-            if not path.is_file() or path.name.startswith(".tmp-") or path.suffix == ".lock" or MADE_BY_OTHERS in name:
+            if not path.is_file() or path.name.startswith(".tmp-") or path.suffix == ".lock":
+                continue
+            if any(cache in name for cache in CACHES):
                 continue
             if (folder == "reports" and path.suffix in {".md", ".html"}) or path.suffix == ".skops":
                 yield name, "there"

@@ -35,12 +35,12 @@ def run_job(ctx: Context, job: Job, session: date, *, again: bool = False) -> Do
         ExternalError: another process is at this job.
     """
     with lease(ctx, job):
-        known = runs.standing(ctx.ledger, job.name, session)
+        known = standing(ctx, job.name, session)
         if known.is_settled and not again:
             return None
         if known.is_open:
             lost = end_badly(ctx, job, session, runs.CRASHED, DIED)
-            if runs.is_settled(ctx.ledger, job.name, session) and not again:
+            if standing(ctx, job.name, session).is_settled and not again:
                 return lost
         started = ctx.clock.now()
         runs.start(ctx.ledger, job.name, session, ctx.run_id, started)
@@ -87,7 +87,7 @@ def end_badly(ctx: Context, job: Job, session: date, status: str, detail: str) -
 
 def miss(ctx: Context, job: Job, session: date, why: str = "", *, tell: bool = True) -> None:
     """Record that a job's time passed without it; an entry missed is never made up for."""
-    if runs.is_settled(ctx.ledger, job.name, session):
+    if standing(ctx, job.name, session).is_settled:
         return
     now = ctx.clock.now()
     detail = why or f"its grace of {job.grace} was over"
@@ -102,6 +102,11 @@ def tell(ctx: Context, messages: Iterable[Message]) -> None:
             ctx.notifier.tell(message)
     except KobeError as error:
         sys.stderr.write(f"nobody could be told: {error.message}\n")
+
+
+def standing(ctx: Context, job: str, session: date) -> runs.Standing:
+    """Return where a job stands in a session, for what this clock says."""
+    return runs.standing(ctx.ledger, job, session).at(ctx.clock.now())
 
 
 def _begun_at(ctx: Context, job: Job, session: date) -> datetime:
@@ -177,7 +182,7 @@ def run_one(ctx: Context, name: str, session: date | None, *, again: bool) -> Do
 
 def _settled(ctx: Context, name: str, day: date) -> Document:
     """Say that nothing was run, and with another exit code where what is settled is not done."""
-    known = runs.standing(ctx.ledger, name, day)
+    known = standing(ctx, name, day)
     if known.is_done:
         return _nothing(name, day, "already done; --again runs it once more", "already_done")
     kind = next(e.kind for e in reversed(known.events) if e.kind in runs.SETTLED)

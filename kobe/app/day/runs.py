@@ -27,6 +27,13 @@ class Standing:
 
     events: tuple[Event, ...]
 
+    def at(self, now: datetime) -> "Standing":
+        """Where it stands for a clock that says so: a miss written by a clock that was ahead is none yet."""
+        now_ns = to_ns(now)
+        return Standing(
+            tuple(e for e in self.events if e.kind != MISSED or e.payload["finished_ns"] <= now_ns)
+        )  # fmt: skip
+
     @property
     def is_settled(self) -> bool:
         """Whether it was done, declared missed or given up."""
@@ -63,11 +70,6 @@ def standings(ledger: Ledger, session: date) -> dict[str, Standing]:
     events = ledger.events(STREAM, entity=str(session))
     names = dict.fromkeys(e.payload["job"] for e in events)
     return {name: Standing(tuple(e for e in events if e.payload["job"] == name)) for name in names}
-
-
-def is_settled(ledger: Ledger, job: str, session: date) -> bool:
-    """Whether a job was done, declared missed or given up for a session."""
-    return standing(ledger, job, session).is_settled
 
 
 def start(ledger: Ledger, job: str, session: date, run_id: str, at: datetime) -> None:

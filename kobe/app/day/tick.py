@@ -56,7 +56,7 @@ def again_at(ctx: Context) -> datetime | None:
     now, today = ctx.clock.now(), ctx.today
     waiting = []
     for session in _looked_at(ctx, today):
-        known = runs.standings(ctx.ledger, session)
+        known = _standings(ctx, session)
         due = {job.name: job for job in jobs_of(ctx, session)}
         for job in due.values():
             begins = job.slot.instant(ctx.calendar, session)
@@ -71,6 +71,11 @@ def again_at(ctx: Context) -> datetime | None:
     if today in ctx.calendar and _is_naked(ctx, now + MINUTE):
         waiting.append(now + MINUTE)
     return min(waiting, default=None)
+
+
+def _standings(ctx: Context, session: date) -> dict[str, Standing]:
+    now = ctx.clock.now()
+    return {name: known.at(now) for name, known in runs.standings(ctx.ledger, session).items()}
 
 
 def _is_held_up(mine: Standing, needed: list[Standing]) -> bool:
@@ -95,7 +100,7 @@ def _close_the_books_of(ctx: Context, begun: list[date], last: date) -> None:
         return
     missed: list[tuple[date, Job]] = []
     for session in ctx.calendar.between(first, last)[:-1]:
-        known = runs.standings(ctx.ledger, session)
+        known = _standings(ctx, session)
         for job in jobs_of(ctx, session):
             instant = job.slot.instant(ctx.calendar, session)
             mine = known.get(job.name, NEVER)
@@ -112,7 +117,7 @@ def _close_the_books_of(ctx: Context, begun: list[date], last: date) -> None:
 def _tick_session(ctx: Context, now: datetime, session: date, do: Performer, most: int = 1000) -> Done:
     """Run what is due of a session, at most so many jobs."""
     done: Done = []
-    known = runs.standings(ctx.ledger, session)
+    known = _standings(ctx, session)
     due = {job.name: job for job in jobs_of(ctx, session)}
     for job in due.values():
         instant = job.slot.instant(ctx.calendar, session)
@@ -128,7 +133,7 @@ def _tick_session(ctx: Context, now: datetime, session: date, do: Performer, mos
             done += [] if document is None else [(job.name, document)]
         else:
             continue
-        known[job.name] = runs.standing(ctx.ledger, job.name, session)
+        known[job.name] = runs.standing(ctx.ledger, job.name, session).at(ctx.clock.now())
     return done
 
 
