@@ -61,6 +61,7 @@ def test_skill_too_good_to_be_true_is_not_promoted():
     assert refused == ["gated Sharpe, too good to be true"]
 
 
+@pytest.mark.long
 def test_pure_noise_is_called_no_skill_and_never_promoted_in_twenty_worlds():
     results = [train.train(world(seed, 0.0, n=900), {}, seed=1) for seed in range(20)]
     promoted = sum(all(line.passed for line in judged(t)) for t in results)
