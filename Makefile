@@ -16,7 +16,7 @@ demo: ## set up, then run kobe's whole day on a made-up market
 	@$(RUN) kobe demo
 
 test: ## set up, then run the tests (under ten minutes); TESTS="tests/unit" for a part
-	@$(DEV) python -m pytest -n 2 -m "not long" $(TESTS)
+	@$(DEV) python -m pytest -n 2 --dist loadfile -m "not long" $(TESTS)
 
 crash: ## the long suites: kills, simulations
 	@$(DEV) python -m pytest -n 2 -m long

@@ -1,6 +1,5 @@
 """What every test may ask for: the calendar, real bars where they are, a home of its own."""
 
-import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,12 +22,6 @@ settings.register_profile("ci", derandomize=True)  # what lands must not depend 
 if os.environ.get("CI"):
     settings.load_profile("ci")
 DATA = Path(os.environ.get("KOBE_TEST_DATA", ROOT.parent / "shared" / "data"))
-
-
-def pytest_collection_finish() -> None:
-    """Leave what stays for the whole run, thousands of modules and tests, out of every later garbage collection."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")

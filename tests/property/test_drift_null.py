@@ -105,6 +105,7 @@ def seen(market: Market, runs: int, quarters: int) -> list[float]:
     return [float(np.mean([max(p[: 1 + q * QUARTER]) >= Level.HALF_SIZE for p in paths])) for q in (1, quarters)]
 
 
+@pytest.mark.long
 def test_when_nothing_changes_at_most_one_quarter_in_twenty_loses_size():
     shares = [false_alarms(MARKETS[name], 45) for name in ("three", "a few that move together", "505 symbols")]
     assert np.mean(shares) <= 0.05
