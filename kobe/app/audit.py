@@ -95,8 +95,11 @@ def run_audit_accept_clock(ctx: Context, reason: str) -> Document:
     """Record that a person knows why the clock was set back; later verifications note it and find no damage in it.
 
     Raises:
+        UsageError: no reason was given.
         IntegrityError: something else is wrong with the chain.
     """
+    if not reason.strip():
+        raise UsageError("a clock that was set back needs a reason", expected="--reason WHY")
     report = audit_report(ctx)
     if report.problem not in {"ok", "clock_back"}:
         raise IntegrityError(

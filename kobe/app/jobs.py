@@ -10,6 +10,7 @@ from datetime import date, datetime, time, timedelta
 
 from kobe.app.backup import run_backup
 from kobe.app.context import Context
+from kobe.app.day import runs
 from kobe.app.eod_report import run_eod_report
 from kobe.app.holdings import run_holdings
 from kobe.app.manage_exits import run_manage_exits
@@ -242,6 +243,14 @@ def jobs_of(ctx: Context, session: date) -> tuple[Job, ...]:
     """Return the jobs of a session, in the order of the table; under a pretended time only those of the market."""
     pretended = isinstance(ctx.clock, SteppingClock)
     return tuple(job for job in JOBS if not (pretended and job.of_machine) and job.due(ctx, session))
+
+
+def remedy(ctx: Context, name: str, session: date, status: str) -> str:
+    """Return the command that helps where a job ended like this; what acts on the market as it is now had its day."""
+    has_its_day = any(job.name == name and job.of_today for job in (*JOBS, GUARDS))
+    if has_its_day and session != ctx.today:
+        return f"kobe jobs history --job {name}"
+    return f"kobe jobs run {name} --session {session}" + (" --again" if status in (runs.MISSED, runs.GIVEN_UP) else "")
 
 
 def job_named(name: str) -> Job:

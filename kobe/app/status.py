@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from kobe.app import books, breakers, desk, scan
 from kobe.app.audit import end_fault
 from kobe.app.context import Context
-from kobe.app.day.runs import BAD_ENDS, GIVEN_UP, MISSED, UNFINISHED, last_runs, remedy, standing
+from kobe.app.day.runs import BAD_ENDS, GIVEN_UP, MISSED, UNFINISHED, last_runs, standing
 from kobe.core.clock import NEW_YORK, from_ns
 from kobe.core.errors import KobeError
 from kobe.core.types import Mode, OrderStatus
@@ -138,13 +138,16 @@ def _in_flight(ctx: Context) -> list[tuple[str, datetime]]:
 
 def _failed_runs(ctx: Context) -> list[Problem]:
     """Return each job whose newest run ended badly, since its first bad end in that session."""
+    from kobe.app.jobs import remedy
+
     found = []
-    for job, session, outcome, detail in last_runs(ctx.ledger, ctx.today):
+    for job, told, outcome, detail in last_runs(ctx.ledger, ctx.today):
         if outcome in (*BAD_ENDS, GIVEN_UP, MISSED, UNFINISHED):
-            ends = standing(ctx.ledger, job, date.fromisoformat(session)).bad_ends
+            session = date.fromisoformat(told)
+            ends = standing(ctx.ledger, job, session).bad_ends
             what = f"{job} of {session} {outcome.replace('_', ' ')}: {detail}"
             since = from_ns(ends[0].at_ns) if ends else None
-            found.append(Problem(since=since, what=what, next_command=remedy(job, session, outcome)))
+            found.append(Problem(since=since, what=what, next_command=remedy(ctx, job, session, outcome)))
     return found
 
 

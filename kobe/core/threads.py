@@ -15,7 +15,8 @@ def in_parts(count: int, items: int, work: Callable[[int, int], object]) -> None
     Args:
         count: length of the range.
         items: how much there is to do in all; little is done in one part.
-        work: releases the GIL, writes only what belongs to its part.
+        work: releases the GIL, writes only what belongs to its part, and does not call this function: it would wait
+            for the thread it runs in.
     """
     import numba
 

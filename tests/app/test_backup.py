@@ -14,7 +14,7 @@ from kobe.app.audit import audit_chain, run_audit_accept_clock, run_audit_verify
 from kobe.app.backup import run_backup, run_backup_list, run_backup_verify, run_restore
 from kobe.app.context import Context
 from kobe.core.clock import SteppingClock
-from kobe.core.errors import ConfigError, ExitCode, IntegrityError, RefusedError
+from kobe.core.errors import ConfigError, ExitCode, IntegrityError, RefusedError, UsageError
 from kobe.infra.clock import SystemClock
 from kobe.infra.records.audit import read
 
@@ -142,6 +142,8 @@ def test_a_clock_set_back_ends_no_backup_and_a_person_can_take_note_of_it(ctx: C
     ctx.audit.append("thing", {"n": 12})
     assert run_audit_verify(ctx).exit_code is ExitCode.INTEGRITY
     assert run_backup_verify(ctx, Path(run_backup(ctx).data["path"])).exit_code is ExitCode.OK
+    with pytest.raises(UsageError, match="reason"):
+        run_audit_accept_clock(ctx, " ")
     assert run_audit_accept_clock(ctx, "the time server stepped").data["accepted"]
     assert run_audit_verify(ctx).exit_code is ExitCode.OK
     assert not run_audit_accept_clock(ctx, "again").data["accepted"]

@@ -12,6 +12,7 @@ from kit.wayward import wayward
 from kobe.app import desk, jobs, protect, wiring
 from kobe.app.day import perform, runs, tick
 from kobe.app.day.runner_once import run_once
+from kobe.app.doctor.checks import DoctorRequest, run_doctor
 from kobe.app.manage_exits import run_manage_exits
 from kobe.core.errors import ExitCode, ExternalError
 from kobe.core.types import OrderStatus
@@ -153,6 +154,24 @@ def test_a_clock_that_was_ahead_for_a_minute_takes_no_exits_from_the_day_it_pret
     assert statuses(ctx, "exits-close") == ["missed", "done"]
     assert desk.manager(ctx).book().positions == ()
     assert tick.tick(ctx) == []
+
+
+def test_the_doctor_fails_on_a_position_without_its_guard_as_health_does(ctx):
+    look = DoctorRequest(only=("positions",))
+    assert run_doctor(ctx, look).exit_code is ExitCode.OK
+    ctx.broker.inner.cancel(guard_of(ctx).request.client_order_id)
+    desk.manager(ctx).refresh(DAY)
+    told = run_doctor(ctx, look)
+    assert told.exit_code is not ExitCode.OK
+    (position,) = desk.manager(ctx).book().positions
+    assert f"{position.symbol} lies without" in str(told.data)
+
+
+def test_what_had_its_day_only_is_not_to_be_run_the_day_after(ctx):
+    assert jobs.remedy(ctx, "exits-close", DAY, runs.MISSED) == f"kobe jobs run exits-close --session {DAY} --again"
+    holding.move(ctx, ctx.calendar.next(DAY), 8, 0)
+    assert jobs.remedy(ctx, "exits-close", DAY, runs.MISSED) == "kobe jobs history --job exits-close"
+    assert jobs.remedy(ctx, "eod-report", DAY, runs.FAILED) == f"kobe jobs run eod-report --session {DAY}"
 
 
 @pytest.mark.parametrize(("hour", "minute"), [(8, 30), (16, 0)])

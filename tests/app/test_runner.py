@@ -53,7 +53,8 @@ def heard(process, words):
 
 
 @posix
-def test_the_runner_starts_on_an_empty_home_tells_the_timetable_and_stops_on_sigterm(tmp_path):
+@pytest.mark.parametrize(("told", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_runner_starts_on_an_empty_home_tells_the_timetable_and_stops_when_told(tmp_path, told, code):
     out_file = tmp_path / "out.txt"
     with out_file.open("w") as out, runner(tmp_path / "home", out=out) as process:
         heard(process, "next: 20")
@@ -63,9 +64,9 @@ def test_the_runner_starts_on_an_empty_home_tells_the_timetable_and_stops_on_sig
         beat = heartbeat.read(ctx)
         assert beat is not None
         assert (beat.pid, beat.age_s(ctx.clock.now()) < 60) == (process.pid, True)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(told)
         said = process.stderr.read()
-        assert process.wait(60) == 143
+        assert process.wait(60) == code
     assert "exits-close" in out_file.read_text()
     assert "Traceback" not in said
     assert heartbeat.read(ctx) is None

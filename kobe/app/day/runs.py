@@ -113,11 +113,6 @@ def last_runs(ledger: Ledger, day: date) -> list[tuple[str, str, str, str]]:
     return [(e.payload["job"], e.payload["session"], e.kind, e.payload["detail"]) for e in ordered]
 
 
-def remedy(job: str, session: date | str, status: str) -> str:
-    """Return the command that runs a job which ended like this; what is settled needs a word more."""
-    return f"kobe jobs run {job} --session {session}" + (" --again" if status in (MISSED, GIVEN_UP) else "")
-
-
 def given_up(ledger: Ledger, day: date) -> list[str]:
     """Return the jobs that were given up in the last sessions with a run and have not been done since."""
     lost: dict[str, bool] = {}

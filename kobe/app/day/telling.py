@@ -6,7 +6,7 @@ from datetime import date
 from kobe.app import eod_report, scan_picture
 from kobe.app.context import Context
 from kobe.app.day import runs
-from kobe.app.jobs import Job
+from kobe.app.jobs import Job, remedy
 from kobe.core.errors import ExitCode
 from kobe.core.messages import Message, Severity, Silence
 from kobe.reports.document import Document
@@ -35,7 +35,7 @@ def of_run(job: Job, session: date, status: str, document: Document, ctx: Contex
         Message(
             key=f"job:{session}:{job.name}:{told}", kind=f"job_{told}", severity=severity,
             title=f"{job.name} of {session} {LEAST_WORDS.get(status, status.replace('_', ' '))}",
-            lines=(*document.summary, f"next: {runs.remedy(job.name, session, status)}" if final else
+            lines=(*document.summary, f"next: {remedy(ctx, job.name, session, status)}" if final else
                    "it is tried again by itself"),
         )
     ]  # fmt: skip

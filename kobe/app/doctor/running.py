@@ -1,12 +1,13 @@
 """Checks of the doctor: keys, broker, messages, timetable and switches."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 
 from kobe.app import desk, notify
 from kobe.app.context import Context
 from kobe.app.day import runs
 from kobe.app.doctor.finding import Finding, fail, has_run, ok, warn
+from kobe.app.jobs import remedy
 from kobe.app.operation_settings import ChannelSettings
 from kobe.app.secret_names import BROKER_KEY, BROKER_SECRET, SECRETS, told
 from kobe.app.start_up import BINDING
@@ -153,7 +154,7 @@ def jobs(ctx: Context) -> list[Finding]:
     """Did the last run of each job end well?"""
     bad = {*runs.BAD_ENDS, runs.GIVEN_UP}
     found = [
-        warn(f"{job} of {session}: {status}: {detail}", runs.remedy(job, session, status))
+        warn(f"{job} of {session}: {status}: {detail}", remedy(ctx, job, date.fromisoformat(session), status))
         for job, session, status, detail in runs.last_runs(ctx.ledger, ctx.today)
         if status in bad
     ]
