@@ -20,14 +20,11 @@ FULL = os.environ.get("KOBE_CRASH_FULL", "") not in ("", "0")
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(not FULL, reason="takes more time than the others together: KOBE_CRASH_FULL=1"),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL"),
 ]
 NAMES = [job.name for job in (*JOBS, GUARDS)]
-KILLS = {"learn": 12, "research": 15, "fetch": 15, "fetch-early": 15} | dict.fromkeys(
-    ("scan", "submit", "retry", "drift"), 25
-)
-MOST = 30
+KILLS = 50
 NOT_BEGUN = 3
 
 
@@ -71,7 +68,7 @@ def test_a_job_killed_anywhere_and_run_again_leaves_what_one_run_leaves(name, st
     stage, dice = stages[name], random.Random(name)
     (files, events), lines = run_whole(forks, stage, tmp_path / "whole")
     began, killed, again = time.monotonic(), 0, 0
-    for number in range(KILLS.get(name, MOST)):
+    for number in range(KILLS):
         home = job_homes.copy(stage.home, tmp_path / "killed")
         where = list(PLACES)[number % 2]
         line = dice.randint(1, lines[where])
@@ -94,7 +91,7 @@ def test_a_job_killed_anywhere_and_run_again_leaves_what_one_run_leaves(name, st
         shutil.rmtree(home)
     took = time.monotonic() - began
     sys.__stderr__.write(f"{name}: {killed} killed over {lines['anywhere']} lines, {again} runs again, {took:.1f} s\n")
-    assert killed >= 0.8 * KILLS.get(name, MOST)
+    assert killed >= 0.8 * KILLS
 
 
 def differences(one, other):

@@ -23,9 +23,8 @@ from kit.order_trials import Bench
 pytestmark = [pytest.mark.long, pytest.mark.skipif(os.name == "nt", reason="SIGKILL is a POSIX signal")]
 KINDS = len({(told or {}).get("fault", name) for name, told in FAULTS.items() if told is not None})
 FULL = os.environ.get("KOBE_CRASH_FULL", "") not in ("", "0")
-LINES = {"submit": 200}
-FEWER_LINES = 40
-"""Random lines at which an operation is killed; of submit as many as the promise says."""
+LINES = 200
+"""Random lines at which each operation is killed."""
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def told(bench: Bench) -> str:
 @pytest.mark.timeout(14400 if FULL else 1800)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_killed_at_any_named_point_or_line_under_any_fault_nothing_is_sent_twice_lost_or_overspent(name, folder):
-    lines = 200 * len(FAULTS) if FULL else LINES.get(name, FEWER_LINES)
+    lines = LINES * len(FAULTS) if FULL else LINES
     with stage(OPERATIONS[name], folder) as ready:
         bench = Bench(ready)
         bench.whole(list(FAULTS), lines, random.Random(2024), full=FULL)
