@@ -55,8 +55,9 @@ def run_drift(ctx: Context, request: DriftRequest) -> Document:
     features = FeatureTable.of(past, ctx.settings.market.symbol)
     against = {name: _reference(ctx, session, name) for name in ctx.settings.strategies}
     through = min(day for _, day in against.values())
+    evidence = {day: _evidence(ctx, day) for day in {day for _, day in against.values()}}
     found = [
-        _judge(ctx, past, features, model, _evidence(ctx, day), name, session, day, intervals=request.intervals)
+        _judge(ctx, past, features, model, evidence[day], name, session, day, intervals=request.intervals)
         for name, (model, day) in against.items()
     ]
     recorded = [] if request.dry_run else [j.strategy for j in found if _record(ctx, session, model_id, j)]

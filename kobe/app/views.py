@@ -8,7 +8,6 @@ import hashlib
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import date
-from functools import lru_cache
 from pathlib import Path
 
 from kobe.app import experiments
@@ -22,8 +21,10 @@ from kobe.decisions.view import SessionView
 from kobe.reports.document import jsonable
 from kobe.strategies.spec import BaseParams
 
-KEPT = 30
+KEPT, KEPT_IN_PROCESS = 30, 2
 _SEAL_BYTES = 32
+_in_process: dict[bytes, SessionView] = {}
+"""Seal -> the view behind it: a process looks at that of one session again and again."""
 
 
 def session_view(
@@ -51,8 +52,10 @@ def session_view(
     seen = view.observe(past, number, params, market_symbol)
     if not fresh:
         content = view.to_bytes(seen)
+        seal = _seal(content)
+        _keep(seal, seen)
         with suppress(KobeError, OSError):  # keeping it is a convenience
-            ctx.artifacts.write(path, hashlib.blake2b(content, digest_size=_SEAL_BYTES).digest() + content, wait=False)
+            ctx.artifacts.write(path, seal + content, wait=False)
             _forget(ctx)
     return past, seen
 
@@ -62,16 +65,21 @@ def _opened(path: Path) -> SessionView | None:
         sealed = path.read_bytes()
     except OSError:
         return None
-    content = sealed[_SEAL_BYTES:]
-    if hashlib.blake2b(content, digest_size=_SEAL_BYTES).digest() != sealed[:_SEAL_BYTES]:
+    seal, content = sealed[:_SEAL_BYTES], sealed[_SEAL_BYTES:]
+    if _seal(content) != seal:
         return None
-    return _read(content)
+    return _in_process.get(seal) or _keep(seal, view.from_bytes(content))
 
 
-@lru_cache(maxsize=2)
-def _read(content: bytes) -> SessionView:
-    """Read a view; a process looks at that of one session again and again."""
-    return view.from_bytes(content)
+def _seal(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_SEAL_BYTES).digest()
+
+
+def _keep(seal: bytes, seen: SessionView) -> SessionView:
+    while len(_in_process) >= KEPT_IN_PROCESS:
+        del _in_process[next(iter(_in_process))]
+    _in_process[seal] = seen
+    return seen
 
 
 def _forget(ctx: Context) -> None:

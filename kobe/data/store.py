@@ -7,7 +7,7 @@ for readers that are still at them and for `repair`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -61,6 +61,7 @@ class BarStore:
     blobs: Blobs
     cache: Path
     calendar: Calendar
+    _manifests: dict[tuple[int, ...], Manifest] = field(default_factory=dict, repr=False, compare=False)
 
     def manifest(self) -> Manifest:
         """Read what the store holds.
@@ -70,6 +71,16 @@ class BarStore:
             SchemaError: another version of kobe wrote it.
             IntegrityError: the manifest is damaged.
         """
+        stamp = self.blobs.stamp(MANIFEST)
+        known = None if stamp is None else self._manifests.get(stamp)
+        if known is None:
+            known = self._manifest()
+            if stamp is not None:
+                self._manifests.clear()
+                self._manifests[stamp] = known
+        return known
+
+    def _manifest(self) -> Manifest:
         content = self.blobs.read(MANIFEST)
         if content is None:
             raise MissingDataError(

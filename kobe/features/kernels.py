@@ -192,21 +192,30 @@ def yang_zhang(
     first: int, last: int, offsets: Ints, opened: Floats, high: Floats, low: Floats, close: Floats, n: int, out: Floats
 ) -> None:
     """Yang-Zhang volatility (annualised, 252 sessions) of the last n bars (DOMAIN 5); first defined at bar n."""
-    weight = 0.34 / (1.34 + (n + 1) / (n - 1))
-    overnight, body, scatter = np.empty(n), np.empty(n), np.empty(n)
     for k in range(first, last):
         start = offsets[k]
         if start < offsets[k + 1]:
             out[start] = np.nan
-        for t in range(start + 1, offsets[k + 1]):
-            up, down = np.log(high[t] / opened[t]), np.log(low[t] / opened[t])
-            place = (t - start - 1) % n
-            overnight[place], body[place] = np.log(opened[t] / close[t - 1]), np.log(close[t] / opened[t])
-            scatter[place] = up * (up - body[place]) + down * (down - body[place])
-            out[t] = np.nan
+            _yang_zhang_span(start, start + 1, opened, high, low, close, n, out[start + 1 : offsets[k + 1]])
+
+
+@njit(cache=True, nogil=True)
+def _yang_zhang_span(
+    start: int, begin: int, opened: Floats, high: Floats, low: Floats, close: Floats, n: int, out: Floats
+) -> None:
+    """Fill `out` for the rows from `begin` on of the symbol that starts at `start`; the same digits from any begin."""
+    weight = 0.34 / (1.34 + (n + 1) / (n - 1))
+    overnight, body, scatter = np.empty(n), np.empty(n), np.empty(n)
+    for t in range(max(start + 1, begin - n + 1), begin + len(out)):
+        up, down = np.log(high[t] / opened[t]), np.log(low[t] / opened[t])
+        place = (t - start - 1) % n
+        overnight[place], body[place] = np.log(opened[t] / close[t - 1]), np.log(close[t] / opened[t])
+        scatter[place] = up * (up - body[place]) + down * (down - body[place])
+        if t >= begin:
+            out[t - begin] = np.nan
             if t - start >= n:
                 variance = (_squares(overnight) + weight * _squares(body)) / (n - 1) + (1 - weight) * scatter.mean()
-                out[t] = np.sqrt(252.0 * variance)
+                out[t - begin] = np.sqrt(252.0 * variance)
 
 
 @njit(cache=True, nogil=True)
@@ -220,15 +229,24 @@ def _squares(x: Floats) -> float:
 
 
 @njit(cache=True, nogil=True)
-def share_at_or_below(x: Floats, rows: Ints, n: int) -> Floats:
-    """Share of the last n values up to each row that are at or below the row's own."""
+def share_at_or_below(x: Floats, rows: Ints, window: int) -> Floats:
+    """Share of the last `window` values up to each row that are at or below the row's own."""
     out = np.empty(len(rows))
     for i in range(len(rows)):
         t = rows[i]
-        count = 0
-        for j in range(t - n + 1, t + 1):
-            count += x[j] <= x[t]
-        out[i] = count / n
+        out[i] = (x[t - window + 1 : t + 1] <= x[t]).sum() / window
+    return out
+
+
+@njit(cache=True, nogil=True)
+def volatility_ranks(
+    starts: Ints, rows: Ints, opened: Floats, high: Floats, low: Floats, close: Floats, n: int, window: int
+) -> Floats:
+    """`share_at_or_below` of `yang_zhang`, worked out for some rows alone; `starts` are their symbols' first rows."""
+    out, levels = np.empty(len(rows)), np.empty(window)
+    for i in range(len(rows)):
+        _yang_zhang_span(starts[i], rows[i] - window + 1, opened, high, low, close, n, levels)
+        out[i] = (levels <= levels[-1]).sum() / window
     return out
 
 

@@ -1,26 +1,26 @@
 """Structure: prior extremes and their age."""
 
-from kobe.core.panel import Floats, Ints, Panel
+from kobe.core.panel import Floats, Panel
 
 
 def prior_low(panel: Panel, n: int) -> Floats:
     """Lowest low of the n bars before each bar, that bar excluded; dollars, NaN before bar n (DOMAIN D8)."""
-    return _prior(panel.offsets, panel.low, n)[0]
+    return _prior(panel, "low", n, 0)
 
 
 def prior_low_age(panel: Panel, n: int) -> Floats:
     """Bars since that lowest low; of equal lows the most recent counts. NaN before bar n."""
-    return _prior(panel.offsets, panel.low, n)[1]
+    return _prior(panel, "low", n, 1)
 
 
 def prior_high(panel: Panel, n: int) -> Floats:
     """Highest high of the n bars before each bar, that bar excluded; the mirror of `prior_low`."""
-    return -_prior(panel.offsets, -panel.high, n)[0]
+    return -_prior(panel, "high", n, 0)
 
 
 def prior_high_age(panel: Panel, n: int) -> Floats:
     """Bars since that highest high; of equal highs the most recent counts. NaN before bar n."""
-    return _prior(panel.offsets, -panel.high, n)[1]
+    return _prior(panel, "high", n, 1)
 
 
 def bars_seen(panel: Panel, n: int = 1) -> Floats:  # noqa: ARG001 - a plain count
@@ -31,8 +31,15 @@ def bars_seen(panel: Panel, n: int = 1) -> Floats:  # noqa: ARG001 - a plain cou
     return values
 
 
-def _prior(offsets: Ints, low: Floats, n: int) -> tuple[Floats, Floats]:
+def _prior(panel: Panel, side: str, n: int, wanted: int) -> Floats:
+    """Return the level (0) or its age (1); the other, found with it, waits at the panel until it is asked for."""
     from kobe.features import kernels
 
-    lowest, age = kernels.filled(kernels.prior_low_and_age, offsets, low, n, columns=2)
-    return lowest, age
+    waiting: dict[tuple[str, int, int], Floats] = panel.__dict__.setdefault("_waiting_priors", {})
+    kept = waiting.pop((side, n, wanted), None)
+    if kept is not None:
+        return kept
+    low = panel.low if side == "low" else -panel.high
+    both: list[Floats] = kernels.filled(kernels.prior_low_and_age, panel.offsets, low, n, columns=2)
+    waiting[side, n, 1 - wanted] = both[1 - wanted]
+    return both[wanted]

@@ -6,6 +6,7 @@ Both tables are walked by the prefix-invariance test, so nothing here can see th
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from kobe.features import momentum, patterns, trend, volatility, volume
 
 Rows = npt.NDArray[np.int64]
 T = TypeVar("T")
+FEW_SESSIONS = 5  # up to so many, each by itself is quicker than all of them
 NEVER = 2**62  # the first bar of a column that is always unknown, as a variance of one bar
 
 
@@ -65,6 +67,10 @@ class FeatureTable:
             values.flags.writeable = False
             self._columns[key] = values
         return self._columns[key]
+
+    def has(self, name: str, n: int = 1) -> bool:
+        """Whether a column was worked out already."""
+        return (name, n) in self._columns
 
     def derived(self, key: tuple[object, ...], compute: Callable[[], T]) -> T:
         """Return what `compute` makes of this panel, worked out at most once per key; treat it as read-only.
@@ -143,12 +149,14 @@ def _volatility_rank(table: FeatureTable, rows: Rows, window: int = 252) -> Floa
     """Share of the last 252 bars whose Yang-Zhang volatility was at or below today's."""
     from kobe.features import kernels
 
-    panel = table.panel
-    starts = panel.offsets[panel.symbol_of_row[rows]]
-    enough = rows - starts >= window + 20
+    p, n = table.panel, 20
+    starts = p.offsets[p.symbol_of_row[rows]]
+    enough = rows - starts >= window + n
     out = np.full(len(rows), np.nan)
-    if enough.any():
-        out[enough] = kernels.share_at_or_below(table.column("yang_zhang", 20), rows[enough], window)
+    if np.count_nonzero(enough) * (window + n) >= len(p) or table.has("yang_zhang", n):
+        out[enough] = kernels.share_at_or_below(table.column("yang_zhang", n), rows[enough], window)
+    elif enough.any():  # of few rows without the column
+        out[enough] = kernels.volatility_ranks(starts[enough], rows[enough], p.open, p.high, p.low, p.close, n, window)
     return out
 
 
@@ -173,20 +181,30 @@ def _of_market(compute: Callable[[FeatureTable, Rows], Floats]) -> Callable[[Fea
 
 def _breadth(table: FeatureTable, rows: Rows) -> Floats:
     """Share of symbols with a close above their SMA200 in that session, among those that have one."""
-    share = table.derived(("breadth",), lambda: _breadth_by_session(table))
-    found: Floats = share[table.panel.session[rows]]
-    return found
+    sessions, back = np.unique(table.panel.session[rows], return_inverse=True)
+    if len(sessions) > FEW_SESSIONS:
+        every: Floats = table.derived(("breadth",), lambda: _breadth_by_session(table))
+        return every[table.panel.session[rows]]
+    shares = [table.derived(("breadth", s), partial(_breadth_of, table, s)) for s in sessions.tolist()]
+    return np.array(shares)[back]
 
 
 def _breadth_by_session(table: FeatureTable) -> Floats:
-    panel = table.panel
-    above = panel.close > table.column("sma", 200)
-    known = ~np.isnan(table.column("sma", 200))
+    panel, average = table.panel, table.column("sma", 200)
+    known = ~np.isnan(average)
     size = panel.last_session + 1
     total = np.bincount(panel.session[known], minlength=size)
     share = np.full(size, np.nan)
-    np.divide(np.bincount(panel.session[known & above], minlength=size), total, out=share, where=total > 0)
+    above = np.bincount(panel.session[known & (panel.close > average)], minlength=size)
+    np.divide(above, total, out=share, where=total > 0)
     return share
+
+
+def _breadth_of(table: FeatureTable, session: int) -> float:
+    rows = table.panel.rows_at(session)
+    average = table.column("sma", 200)[rows]
+    known = np.count_nonzero(~np.isnan(average))
+    return np.count_nonzero(table.panel.close[rows] > average) / known if known else np.nan
 
 
 def _weekday(day: int) -> Callable[[FeatureTable, Rows], Floats]:

@@ -1,5 +1,6 @@
 """Named blobs that appear whole: a folder of this machine, or any object store fsspec knows, behind one port."""
 
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,10 @@ class Blobs(Protocol):
 
     def read(self, name: str) -> bytes | None:
         """Return a blob's content, or None when there is none of that name."""
+        ...
+
+    def stamp(self, name: str) -> tuple[int, ...] | None:
+        """Return what changes with a blob's content and costs less than reading it; None where nothing does."""
         ...
 
     def write(self, name: str, content: bytes) -> None:
@@ -53,6 +58,14 @@ class FolderBlobs:
             return None
         except OSError as error:
             raise durable.fault(error, self.folder / name) from error
+
+    def stamp(self, name: str) -> tuple[int, ...] | None:
+        """Return which file it is, its size and when it was written: a write puts another file in its place."""
+        try:
+            found = os.stat(f"{self.folder}/{name}")  # noqa: PTH116 - asked for hundreds of times a day
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def write(self, name: str, content: bytes) -> None:
         """Write by rename."""
@@ -116,6 +129,10 @@ class ObjectBlobs:
             return None
         except _faults() as error:
             raise self._fault(error) from error
+
+    def stamp(self, name: str) -> tuple[int, ...] | None:  # noqa: ARG002 - asking costs as much as reading
+        """Return None: an object store is read each time."""
+        return None
 
     def write(self, name: str, content: bytes) -> None:
         """Put an object; on a local `file://` URL through the durable writer, which a plain put is not."""

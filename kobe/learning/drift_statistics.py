@@ -81,9 +81,11 @@ def lower_tail(wins: float, n: float, rate: float) -> float:
 
 def critical_rate(n: float, rate: float, level: float = 0.05) -> float:
     """Return the highest win rate of n signals that is too low at a level; NaN when none is."""
-    low = np.arange(math.floor(n) + 1)
-    found = [k for k in low if lower_tail(float(k), n, rate) <= level]
-    return found[-1] / n if found else math.nan
+    from scipy.special import betainc
+
+    low = np.arange(math.ceil(n))  # fewer than n: of n, the tail is 1
+    found = np.flatnonzero(betainc(n - low, low + 1.0, 1.0 - rate) <= level)
+    return float(found[-1]) / n if len(found) else math.nan
 
 
 def power(n: int, before: float, after: float, level: float = 0.05) -> float:

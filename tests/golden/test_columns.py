@@ -237,6 +237,22 @@ def test_model_inputs_equal_their_definitions():
         assert (set(got["is_monday"]), set(got["is_friday"])) == ({float(weekday == 0)}, {float(weekday == 4)})
 
 
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_model_inputs_of_a_few_rows_have_the_digits_they_have_among_all_rows(seed):
+    rng = np.random.default_rng(seed)
+    whole = panels.panel(
+        {name: panels.random_walk(rng, int(rng.integers(200, 700))) for name in ("A", "B", "C", "SPY")}
+    )
+    every = FeatureTable(whole).matrix(np.arange(len(whole)))
+    ends = whole.offsets[1:] - 1  # a symbol's first rows that are ranked, among others, and its last
+    chosen = np.array([whole.offsets[0] + 271, *rng.integers(0, len(whole), 1), ends[2]])
+    for rows in (chosen[:1], chosen, ends):
+        few = FeatureTable(whole)
+        np.testing.assert_array_equal(few.matrix(rows), every[rows])
+        assert not few.has("yang_zhang", 20) or len(rows) * 272 >= len(whole)
+
+
 def test_model_inputs_are_unknown_without_enough_bars_and_never_borrowed_from_the_symbol_before():
     rng = np.random.default_rng(7)
     whole = panels.panel({"A": panels.random_walk(rng, 300), "B": panels.random_walk(rng, 10)})

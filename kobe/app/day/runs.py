@@ -87,10 +87,11 @@ def write(ledger: Ledger, record: JobRecord, failure: str = "") -> None:
 
 
 def _append(ledger: Ledger, job: str, session: date, kind: str, payload: dict[str, object]) -> None:
-    ledger.append(BEGUN, str(session.year), "begun", {"session": str(session)}, key=str(session))
-    number = len(standing(ledger, job, session).events) + 1
     told = {"job": job, "session": str(session), **payload}
-    ledger.append(STREAM, str(session), kind, told, key=f"{session}:{job}:{number}")
+    with ledger.exclusive():
+        ledger.append(BEGUN, str(session.year), "begun", {"session": str(session)}, key=str(session))
+        number = len(standing(ledger, job, session).events) + 1
+        ledger.append(STREAM, str(session), kind, told, key=f"{session}:{job}:{number}")
 
 
 def begun(ledger: Ledger, day: date) -> list[date]:

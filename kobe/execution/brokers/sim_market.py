@@ -25,6 +25,7 @@ from kobe.execution.rounding import ceil_tick, floor_tick
 
 EDGE = timedelta(minutes=5)
 SHORTEST_HALT, LONGEST_HALT = timedelta(minutes=5), timedelta(minutes=120)
+MOST_BARS = 1000  # kept; those of a few sessions are asked for again and again
 SHARE_OF_ADV_QUOTED = 1e-4  # displayed size as a share of a day's volume
 LEAST_SPLIT, LEAST_TOTAL_RETURN_SPLIT = 1e-4, 0.1  # factors of total-return prices also step at every dividend
 
@@ -62,6 +63,14 @@ class SimMarket:
     def bar(self, symbol: str, session: date) -> SimBar | None:
         """Return a symbol's bar of a session, None when it did not trade."""
         panel = self.bars()
+        known: dict[tuple[str, date], SimBar | None] = panel.__dict__.setdefault("_sim_bars", {})
+        if (symbol, session) not in known:
+            if len(known) >= MOST_BARS:
+                known.clear()
+            known[symbol, session] = self._bar(panel, symbol, session)
+        return known[symbol, session]
+
+    def _bar(self, panel: Panel, symbol: str, session: date) -> SimBar | None:
         if symbol not in panel.symbols or session not in self.calendar:
             return None
         mine = panel[symbol]
