@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
 from kobe.app import books, held, known, refused, report_files, scan, slippage, standing
 from kobe.app.audit import run_audit_checkpoint
@@ -13,6 +14,7 @@ from kobe.app.start_up import order_desk
 from kobe.app.status import audit_line
 from kobe.core.clock import from_ns
 from kobe.core.errors import ExitCode, ExternalError, KobeError, MissingDataError, UsageError
+from kobe.core.ids import canonical_json
 from kobe.execution import book
 from kobe.learning.drift_states import MEANING
 from kobe.reports import end_of_day
@@ -50,8 +52,22 @@ def run_eod_report(ctx: Context, session: date | None = None) -> Document:
     tags = [day.strftime("%A").lower(), day.strftime("%B").lower(), length]
     told = {name: value for name, value in document.data.items() if name != "equity_curve"}  # the marks are on record
     entry = {"session": str(day), "tags": tags, "text": " ".join(document.summary), "data": jsonable(told)}
-    ctx.ledger.append(JOURNAL, str(day), "end_of_day", entry, key=f"eod:{day}:{len(_written(ctx, day)) + 1}")
+    _note(ctx, day, entry)
     return document
+
+
+def _note(ctx: Context, day: date, entry: dict[str, Any]) -> None:
+    """Write the day into the journal unless its last entry tells the same, the audit chain's head aside."""
+    written = ctx.ledger.events(JOURNAL, entity=str(day))
+    if not written or _but_for_the_head(written[-1].payload) != _but_for_the_head(entry):
+        ctx.ledger.append(JOURNAL, str(day), "end_of_day", entry, key=f"eod:{day}:{len(written) + 1}")
+
+
+def _but_for_the_head(entry: dict[str, Any]) -> str:
+    head = str(entry["data"]["audit_head"])
+    return canonical_json(
+        {**entry, "data": {**entry["data"], "audit_head": ""}, "text": entry["text"].replace(head, "")}
+    )
 
 
 def picture(ctx: Context, session: date | None = None) -> tuple[bytes, str] | None:
@@ -165,7 +181,3 @@ def _agreement(ctx: Context, day: date, end: datetime, silence: str) -> Agreemen
         for d in e.payload["differences"]
     ]  # fmt: skip
     return Agreement(said=said, differences=list(dict.fromkeys(found)), silence=silence)
-
-
-def _written(ctx: Context, day: date) -> list[object]:
-    return list(ctx.ledger.events(JOURNAL, entity=str(day)))
