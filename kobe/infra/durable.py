@@ -7,7 +7,9 @@ import errno
 import os
 import secrets
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kobe.core.errors import ConfigError, ExternalError, KobeError
@@ -38,9 +40,41 @@ def fault(error: OSError, path: Path) -> KobeError:
     return ExternalError("the disk did not answer", seen=seen, next_command=_DOCTOR)
 
 
-def sync(descriptor: int) -> None:
-    """Wait until an open file's content is on the disk itself."""
-    if sys.platform == "darwin":  # plain fsync leaves the content in the drive's cache there
+_not_waiting = threading.Event()
+
+
+@contextmanager
+def not_waiting() -> Iterator[None]:
+    """Let this process wait for the disk once, at the end of the block, and not at every record inside.
+
+    Only for records that can be made anew, such as a simulation's: a kill loses nothing, a power cut may tear them.
+    """
+    _not_waiting.set()
+    try:
+        yield
+    finally:
+        _not_waiting.clear()
+        if hasattr(os, "sync"):  # Windows has none, and writes out by itself within seconds
+            os.sync()
+
+
+def waits() -> bool:
+    """Whether a record counts only once it is on the disk: always but inside `not_waiting`."""
+    return not _not_waiting.is_set()
+
+
+def sync(descriptor: int, *, size_stays: bool = False) -> None:
+    """Wait until an open file's content is on the disk itself.
+
+    Args:
+        descriptor: of the file.
+        size_stays: content was written over in place, so that its size need not be waited for.
+    """
+    if not waits():
+        return
+    if size_stays and sys.platform == "linux":
+        os.fdatasync(descriptor)
+    elif sys.platform == "darwin":  # plain fsync leaves the content in the drive's cache there
         import fcntl
 
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
@@ -50,7 +84,7 @@ def sync(descriptor: int) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Wait until the names in a folder are on the disk (Windows has no such call and needs none)."""
-    if sys.platform == "win32":
+    if sys.platform == "win32" or not waits():
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -89,6 +123,24 @@ def write_whole(path: Path, content: bytes | memoryview, *, sync_name: bool = Tr
         _write_and_rename(path, content, wait=sync_content)
         if sync_name:
             sync_folder(path.parent)
+    except OSError as error:
+        raise fault(error, path) from error
+
+
+def overwrite(path: Path, content: bytes) -> None:
+    """Write a small file over in place and wait for nothing: for what only tells people something.
+
+    Raises:
+        ConfigError: the file cannot be written.
+        ExternalError: the disk is full or did not answer.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            write_all(descriptor, content)
+            os.ftruncate(descriptor, len(content))
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise fault(error, path) from error
 

@@ -25,7 +25,7 @@ class Lease:
     """The right to do a named thing, held by one process of this machine.
 
     The lock is the operating system's on `NAME.lock`, so that it ends with its holder, however that ends.
-    `NAME.holder.json` says for people who holds it; it decides nothing.
+    `NAME.holder.json` says for people who holds it, and is empty while nobody does; it decides nothing.
 
     Example:
         with Lease(state / "locks", "scheduler", clock) as lease:
@@ -73,7 +73,7 @@ class Lease:
         try:
             self.took_over = self._told()
             with suppress(KobeError):  # it decides nothing: a full disk must not keep anybody from an exit
-                durable.write_whole(self._holder, self._introduction(), sync_name=False, sync_content=False)
+                durable.overwrite(self._holder, self._introduction())
         except BaseException:
             lock.release()
             raise
@@ -85,9 +85,8 @@ class Lease:
         if self._lock is None:
             return
         try:
-            self._holder.unlink(missing_ok=True)
-        except OSError as error:
-            raise durable.fault(error, self._holder) from error
+            if self._holder.is_file():
+                durable.overwrite(self._holder, b"")
         finally:
             self._lock.release()
             self._lock = None
@@ -108,12 +107,13 @@ class Lease:
     def _told(self) -> dict[str, Any] | None:
         """Read what the last holder left; None when it left properly, an empty table when it is unreadable."""
         try:
-            told = json.loads(self._holder.read_bytes())
+            content = self._holder.read_bytes()
+            told = json.loads(content) if content else None
         except FileNotFoundError:
             return None
         except (OSError, ValueError):
             return {}
-        return told if isinstance(told, dict) else {}
+        return told if isinstance(told, dict) else None if told is None else {}
 
     def _held(self) -> ExternalError:
         told = self._told() or {}

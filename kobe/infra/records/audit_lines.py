@@ -216,10 +216,8 @@ def write_over(path: Path, content: bytes, *, wait: bool) -> None:
         same = os.fstat(descriptor).st_size == len(content)
         if same:
             durable.write_all(descriptor, content)
-            if wait and sys.platform == "linux":
-                os.fdatasync(descriptor)  # its size stays: only the content is waited for
-            elif wait:
-                durable.sync(descriptor)
+            if wait:
+                durable.sync(descriptor, size_stays=True)
     finally:
         os.close(descriptor)
     if not same:

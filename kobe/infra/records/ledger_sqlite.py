@@ -16,7 +16,7 @@ from kobe.infra.records import ledger_database as database
 from kobe.infra.records import ledger_schema as schema
 from kobe.infra.records.ledger_database import Ask
 
-_PRAGMAS = ("synchronous=FULL", "fullfsync=ON", "foreign_keys=ON", "recursive_triggers=ON", "trusted_schema=OFF")
+_PRAGMAS = ("fullfsync=ON", "foreign_keys=ON", "recursive_triggers=ON", "trusted_schema=OFF")
 _GUARDS = {name: f"BEFORE {deed} ON {schema.TABLE}" for name, deed in schema.GUARDS.items()} | {
     # INSERT OR REPLACE removes rows without asking the delete trigger
     "events_never_replaced": f"""BEFORE INSERT ON {schema.TABLE} WHEN EXISTS (SELECT 1 FROM {schema.TABLE}
@@ -36,6 +36,7 @@ class _Open(NamedTuple):
 
     connection: sqlite3.Connection
     file: tuple[int, int]
+    waits: bool = True
 
 
 class SqliteDatabase:
@@ -135,7 +136,7 @@ class SqliteDatabase:
             opened.connection.close()
 
     def _is_in_place(self, opened: _Open) -> bool:
-        return _file(self.path) == opened.file
+        return _file(self.path) == opened.file and opened.waits == durable.waits()
 
     def _prepared(self) -> _Open:
         """Open the file for writing and make or check its schema."""
@@ -191,9 +192,9 @@ class SqliteDatabase:
         return made + [statement for name, statement in schema.INDEXES.items() if name not in names]
 
     def _connect(self, *, read_only: bool) -> _Open:
-        """Return a connection with its promises kept: full synchronisation, transactions begun by whoever uses it."""
+        """Return a connection that waits for the disk where we do; transactions are begun by whoever uses it."""
         address = f"{self.path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-        before = _file(self.path)
+        before, waits = _file(self.path), durable.waits()
         try:
             connection = sqlite3.connect(
                 address, uri=True, timeout=self._busy_timeout_s, isolation_level=None, check_same_thread=False
@@ -201,12 +202,12 @@ class SqliteDatabase:
         except sqlite3.Error as error:
             raise self._fault(error) from error
         try:
-            for pragma in _PRAGMAS:
+            for pragma in (f"synchronous={'FULL' if waits else 'OFF'}", *_PRAGMAS):
                 self._run(connection, f"PRAGMA {pragma}")
         except BaseException:
             connection.close()
             raise
-        opened = _Open(connection, _file(self.path))
+        opened = _Open(connection, _file(self.path), waits)
         if before in {opened.file, _NO_FILE}:
             return opened
         connection.close()  # replaced while it was opened: nobody knows which of the two this is
