@@ -19,8 +19,14 @@ OPERATOR = "operator"
 
 
 def states(ctx: Context) -> dict[str, BreakerState]:
-    """Return where every breaker stands."""
-    return breakers.fold(ctx.ledger.events(STREAM))
+    """Return where every breaker stands; what was folded once is carried on."""
+    events = ctx.ledger.events(STREAM)
+    before, known = ctx.__dict__.get("_breakers", ([], None))
+    if events[: len(before)] != before:
+        before, known = [], None
+    found = breakers.fold(events[len(before) :], known)
+    ctx.__dict__["_breakers"] = events, found
+    return found
 
 
 def open_breakers(ctx: Context) -> dict[str, str]:

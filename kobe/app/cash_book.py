@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -65,11 +65,14 @@ def look(ctx: Context, oms: Oms, account: Account, theirs: Iterable[BrokerOrder]
         return Money(account=name, before=None, now=now, identity=None, today=None, moves=moves, foreign=foreign,
                      fees=(), differences=())  # fmt: skip
     fills = [order.fill_from(e.payload) for e in filled]
-    sales = cash.sales_of(f for o in oms.orders().values() for f in o.fills)
-    free = cash.unpaid(sales, booked_fees(ctx), ctx.today)
+    late = ctx.clock.now() - timedelta(days=cash.LATE_DAYS + 2)
+    recent = cash.sales_of(f for o in oms.orders().values() for f in o.fills if f.at >= late)
+    free = cash.unpaid(recent, booked_fees(ctx), ctx.today)
     found = cash.identity(before, fills, moves, foreign, account.cash_usd)
     unexplained = cash.judge(found, fills, free, cash.fees_by_hand(before, strangers))
-    fees = cash.fee_shares(before, moves, sales)
+    fees: list[FeeShare] = []
+    if cash.fresh(before, moves):  # a fee told late may belong to the last sales before it, however long ago
+        fees = cash.fee_shares(before, moves, cash.sales_of(f for o in oms.orders().values() for f in o.fills))
     if unexplained is not None and unexplained.cause is Cause.FEE and unexplained.remedy is Remedy.BOOK:
         fees += [cash.untold_fee(found, free, ctx.today, len(anchors))] if free else []
         now = replace(now, ahead_usd=-found.difference_usd)
@@ -120,7 +123,8 @@ def dividends(ctx: Context) -> list[CashMove]:
 
 def _since_yesterday(found: Identity, anchors: list[dict[str, Any]], today: date) -> Identity:
     """Return an identity from the last anchor of an earlier day on, or from the first one."""
-    first = max((k for k, a in enumerate(anchors) if a["day"] < today.isoformat()), default=0)
+    day = today.isoformat()
+    first = next((k for k in range(len(anchors) - 1, -1, -1) if anchors[k]["day"] < day), 0)
     return found.before(Decimal(anchors[first]["cash_usd"]), (a["step"] for a in anchors[first + 1 :]))
 
 

@@ -31,8 +31,6 @@ from kobe.strategies.spec import BaseParams
 
 PICKS, TRADE, RECORD = "daily_picks", "trade_of_day", "decision.json"
 RECORD_VERSION = 2
-LOOKED_BACK = (100, 2000, None)
-"""Records of the audit chain that are searched for a decision, from its end; None: all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,17 +235,11 @@ def read_record(ctx: Context, session: date) -> dict[str, Any]:
 
 
 def _word_of_the_chain(ctx: Context, session: date) -> str | None:
-    """Return the digest the audit chain names last for a session's decision; most are asked for soon after."""
+    """Return the digest the audit chain names last for a session's decision."""
     from kobe.infra.records import audit
 
-    for last in LOOKED_BACK:
-        found: str | None = None
-        for r in audit.read(ctx.paths.audit, last=last, kind="decision"):
-            if r.payload["session"] == str(session):
-                found = r.payload.get("record")
-        if found is not None:
-            return found
-    return None
+    told = (r.payload for r in audit.newest(ctx.paths.audit, "decision") if r.payload["session"] == str(session))
+    return next((p.get("record") for p in told), None)
 
 
 def read_rows(ctx: Context, session: date, record: dict[str, Any], name: str) -> list[dict[str, Any]]:

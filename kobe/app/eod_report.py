@@ -149,7 +149,7 @@ def _spans(closed: Sequence[Closed], points: Sequence[tuple[date, Decimal]], day
 def _slips(ctx: Context, day: date) -> list[Slip]:
     """Measure the fills of a session; without bars there is nothing to measure by."""
     try:
-        found = [s for s in slippage.samples(ctx) if s.day == day]
+        found = slippage.samples(ctx, day)
     except KobeError:
         return []
     return [

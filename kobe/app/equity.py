@@ -23,7 +23,7 @@ class Standing:
 
 def mark(ctx: Context, account: Account, session: date) -> None:
     """Keep the equity at the close of a session; the first mark of a session and account stays."""
-    if session in marks(ctx):
+    if session in marks(ctx, session):
         return
     environment = ctx.broker.environment
     payload = {
@@ -35,17 +35,17 @@ def mark(ctx: Context, account: Account, session: date) -> None:
 def mark_before(ctx: Context, account: Account) -> None:
     """Keep the last close's equity by the broker's word, where no evening run kept it."""
     before = ctx.calendar.previous(ctx.today)
-    known = marks(ctx)
-    if account.last_equity_usd is not None and known and before not in known and before > min(known):
+    days = {e.entity for e in ctx.ledger.events(STREAM) if e.payload["environment"] == ctx.broker.environment}
+    if account.last_equity_usd is not None and days and str(before) not in days and str(before) > min(days):
         mark(ctx, replace(account, equity_usd=account.last_equity_usd), before)
 
 
-def marks(ctx: Context) -> dict[date, Decimal]:
-    """Return the equity at the close of each session that was marked, of the account that is traded now."""
+def marks(ctx: Context, first: date = date.min) -> dict[date, Decimal]:
+    """Return the equity at the close of each session marked from one on, of the account that is traded now."""
     return {
         date.fromisoformat(e.entity): Decimal(e.payload["equity_usd"])
         for e in ctx.ledger.events(STREAM)
-        if e.payload["environment"] == ctx.broker.environment
+        if e.entity >= str(first) and e.payload["environment"] == ctx.broker.environment
     }
 
 
@@ -57,7 +57,7 @@ def standing(ctx: Context, account: Account) -> Standing:
     today = ctx.today
     first = max(today.replace(day=1), month_from(ctx) or today.replace(day=1))
     before = ctx.calendar.previous(today)
-    known = marks(ctx)
+    known = marks(ctx, min(first, before))
     moves = ctx.broker.cash_moves(min(first, before))
     last = account.last_equity_usd if account.last_equity_usd is not None else known.get(before)
     peaks = [equity + _moved_after(moves, day) for day, equity in known.items() if first <= day < today]

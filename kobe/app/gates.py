@@ -12,8 +12,6 @@ from kobe.risk.gates import GATES
 from kobe.risk.gates.codes import CODES, HOLDS_EXITS, SETTINGS, of_gate
 
 DECISION = "order_decision"
-TAILS = (100, 10_000, None)
-"""How many records of the chain are looked through, from its end; None is all of it."""
 
 
 def about(gate: str) -> str:
@@ -109,11 +107,7 @@ def _remedy(code: str) -> str:
 
 
 def _newest(ctx: Context, symbol: str | None) -> AuditRecord | None:
-    for count in TAILS:
-        found = None
-        for record in audit.read(ctx.paths.audit, last=count, kind=DECISION):
-            if symbol in (None, record.payload["order"]["symbol"]):
-                found = record
-        if found is not None:
-            return found
+    for record in audit.newest(ctx.paths.audit, DECISION):
+        if symbol in (None, record.payload["order"]["symbol"]):
+            return record
     return None

@@ -13,13 +13,14 @@ from kobe.core.clock import from_ns, new_york_date, to_ns
 from kobe.core.errors import MissingDataError
 from kobe.core.panel import Panel
 from kobe.core.ports import Event
-from kobe.core.types import Order, TradePlan
+from kobe.core.types import Order, Trade, TradePlan
 from kobe.core.units import to_decimal
 from kobe.execution import book, cash, corporate, journal, order
 from kobe.execution.plans import PLANS, plan_from
 from kobe.reports.book_tables import NOTHING, Closed, Profit
 from kobe.risk import mode
 
+TOLD = 1 << 14  # finished trades that are kept as told
 SHOWN_CLOSES = 252
 """Closes of the equity curve that a report shows: a year, so that a report is as long after ten years as after one."""
 
@@ -58,6 +59,9 @@ def events(ctx: Context, stream: str, instant: datetime, entity: str | None = No
 
 def read(ctx: Context, instant: datetime) -> Records:
     """Fold the ledger up to an instant, that instant included."""
+    now = _now(ctx, instant)
+    if now is not None:
+        return now
     told = events(ctx, order.STREAM, instant)
     orders = order.fold(told)
     written = {e.entity: from_ns(e.at_ns) for e in told if e.kind == "intent"}
@@ -66,6 +70,20 @@ def read(ctx: Context, instant: datetime) -> Records:
         book=book.build(orders.values(), corporate.splits(events(ctx, corporate.STREAM, instant))),
         plans={e.entity: plan_from(e.payload) for e in events(ctx, PLANS, instant)},
     )  # fmt: skip
+
+
+def _now(ctx: Context, instant: datetime) -> Records | None:
+    """Return what is known now where nothing about orders is younger than the instant: it is folded already."""
+    last, fold = to_ns(instant), ctx.fold
+    told = {stream: ctx.ledger.events(stream) for stream in (order.STREAM, corporate.STREAM, PLANS)}
+    if any(e.at_ns > last for events in told.values() for e in events):
+        return None
+    orders, intents, plans = fold.orders(), fold.intents(), fold.plans()
+    made = Records(
+        instant=instant, orders=orders, intents=tuple(intents), plans=plans,
+        book=fold.book(corporate.splits(told[corporate.STREAM])),
+    )  # fmt: skip
+    return made if [len(told[s]) for s in told] == [len(ctx.ledger.events(s)) for s in told] else None
 
 
 def mode_at(ctx: Context, instant: datetime) -> mode.State:
@@ -91,16 +109,27 @@ def closed_trades(ctx: Context, known: Records) -> list[Closed]:
         plan = known.plans.get(trade.signal_id)
         booked = sum((fees[n] for n in names[trade.signal_id] if n in fees), NOTHING)
         factor = None if plan is None else _factor(ctx, plan)
-        told = journal.entry(trade, None if factor is None else plan, factor or 1.0, journal.UNKNOWN, booked)
-        found.append(
-            Closed(
-                symbol=trade.symbol, strategy=trade.strategy, side=trade.side.value, quantity=trade.quantity,
-                entry_usd=trade.entry_price, exit_usd=trade.exit_price, fees_usd=trade.fees_usd + booked,
-                net_usd=told.net_usd, r=None if told.r is None else round(float(told.r), 4),
-                opened=new_york_date(trade.opened), closed=new_york_date(trade.closed), reason=trade.exit_reason,
-            )
-        )  # fmt: skip
+        found.append(_closed(trade, None if factor is None else plan, factor or 1.0, booked))
     return found
+
+
+_told: dict[tuple[Trade, float, Decimal], tuple[TradePlan | None, Closed]] = {}
+
+
+def _closed(trade: Trade, plan: TradePlan | None, factor: float, booked: Decimal) -> Closed:
+    """Tell a finished trade; it stays as it is, and every report asks for all of them."""
+    key = trade, factor, booked
+    if key not in _told or _told[key][0] != plan:
+        if len(_told) >= TOLD:
+            _told.clear()
+        told = journal.entry(trade, plan, factor, journal.UNKNOWN, booked)
+        _told[key] = plan, Closed(
+            symbol=trade.symbol, strategy=trade.strategy, side=trade.side.value, quantity=trade.quantity,
+            entry_usd=trade.entry_price, exit_usd=trade.exit_price, fees_usd=trade.fees_usd + booked,
+            net_usd=told.net_usd, r=None if told.r is None else round(float(told.r), 4),
+            opened=new_york_date(trade.opened), closed=new_york_date(trade.closed), reason=trade.exit_reason,
+        )  # fmt: skip
+    return _told[key][1]
 
 
 def _factor(ctx: Context, plan: TradePlan) -> float | None:
@@ -109,10 +138,18 @@ def _factor(ctx: Context, plan: TradePlan) -> float | None:
         panel = ctx.panel()
     except MissingDataError:
         return None
-    if plan.symbol not in panel.symbols:
+    kept: dict[tuple[str, date], float | None] = panel.__dict__.setdefault("_raw_factors", {})
+    key = plan.symbol, plan.signal_date
+    if key not in kept:
+        kept[key] = _factor_in(panel, *key)
+    return kept[key]
+
+
+def _factor_in(panel: Panel, symbol: str, day: date) -> float | None:
+    if symbol not in panel.symbols:
         return None
-    mine = panel[plan.symbol]
-    at = int(np.searchsorted(mine.session, ctx.calendar.number(plan.signal_date), side="right")) - 1
+    mine = panel[symbol]
+    at = int(np.searchsorted(mine.session, panel.calendar.number(day), side="right")) - 1
     return None if at < 0 else float(panel.raw_factor[mine.first_row + at])
 
 

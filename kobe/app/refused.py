@@ -9,12 +9,11 @@ from kobe.core.clock import new_york_date
 from kobe.core.errors import KobeError
 from kobe.core.types import Outcome
 from kobe.infra.records import audit
-from kobe.infra.records.audit_lines import AuditRecord, read_head
+from kobe.infra.records.audit import AuditRecord
 from kobe.reports.book_tables import Refused
 from kobe.risk.gates.codes import CODES
 
-TAILS = (500, 5_000, 50_000, None)
-"""How many records of the chain are looked through, from its end; None is all of it."""
+OLDER = 50  # decisions of earlier days in a row, after which no later one is looked for: instants may be pretended
 
 
 def refusals(ctx: Context, first: date, last: date, until: datetime) -> tuple[list[Refused], str]:
@@ -41,15 +40,17 @@ def refusals(ctx: Context, first: date, last: date, until: datetime) -> tuple[li
 
 
 def _since(ctx: Context, first: date) -> list[AuditRecord]:
-    """Return the decisions about orders from a date on, and some before it: the tail grows until it reaches it."""
-    found: list[AuditRecord] = []
-    head = read_head(ctx.paths.audit)
-    for count in TAILS:
-        found = list(audit.read(ctx.paths.audit, last=count, kind=DECISION))
-        whole = count is None or (head is not None and head.seq <= count)
-        if whole or (found and new_york_date(datetime.fromisoformat(found[0].payload["as_of"])) < first):
+    """Return the decisions about orders from a date on, oldest first."""
+    found, older = list[AuditRecord](), 0
+    for record in audit.newest(ctx.paths.audit, DECISION):
+        if new_york_date(datetime.fromisoformat(record.payload["as_of"])) >= first:
+            found.append(record)
+            older = 0
+        else:
+            older += 1
+        if older == OLDER:
             break
-    return found
+    return found[::-1]
 
 
 def _of(record: AuditRecord, session: date) -> Iterable[Refused]:

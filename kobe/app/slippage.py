@@ -46,12 +46,12 @@ class Measured:
         return self.n >= LEAST_FILLS and bool(np.isfinite(self.high_bps))
 
 
-def samples(ctx: Context) -> list[Sample]:
-    """Return every order with fills of the ledger as a measurement, oldest first."""
+def samples(ctx: Context, day: date | None = None) -> list[Sample]:
+    """Return every order with fills of the ledger as a measurement, oldest first; or those of one session."""
     quoted = slippage.quotes(ctx.ledger.events(desk.QUOTES))
     found = []
     for order in desk.manager(ctx).orders().values():
-        if order.filled:
+        if order.filled and day in {None, new_york_date(order.fills[0].at)}:
             opened = open_of(ctx, order.request.symbol, new_york_date(order.fills[0].at))
             found.append(slippage.sample(order, quoted.get(order.request.client_order_id), opened))
     return sorted(_with_spread(ctx, found), key=lambda s: (s.day, s.client_order_id))

@@ -1,5 +1,7 @@
 """How far each strategy is trusted, as its drift was judged and recorded: what scan and order ask."""
 
+from bisect import bisect_right
+from dataclasses import dataclass, field
 from datetime import date
 
 from kobe.app.context import Context
@@ -21,22 +23,64 @@ def states_at(ctx: Context, session: date) -> dict[str, str]:
 
 def standings(ctx: Context, session: date) -> dict[str, Standing]:
     """Return the newest recorded standing of every strategy up to a session."""
-    found: dict[str, tuple[date, Standing]] = {}
-    for event in ctx.ledger.events(STREAM):
-        day, standing = _read(ctx, event)
-        newest = found.get(event.entity, (date.min, Standing()))[0]
+    told = {name: _newest(track, session) for name, track in sorted(_tracks(ctx).items())}
+    return {name: _standing(ctx, event) for name, event in told.items() if event is not None}
+
+
+@dataclass(slots=True)
+class _Track:
+    """The records of one strategy with their sessions, as far as they were read; `in_order` while those only grow."""
+
+    events: list[Event] = field(default_factory=list)
+    days: list[date | None] = field(default_factory=list)
+    in_order: bool = True
+
+    def add(self, event: Event) -> None:
+        day = _day(event)
+        last = self.days[-1] if self.days else None
+        self.in_order = self.in_order and day is not None and (last is None or last <= day)
+        self.events.append(event)
+        self.days.append(day)
+
+
+def _tracks(ctx: Context) -> dict[str, _Track]:
+    """Return every strategy's records; those read before are carried on."""
+    events = ctx.ledger.events(STREAM)
+    before: list[Event]
+    tracks: dict[str, _Track]
+    before, tracks = ctx.__dict__.get("_standings", ([], {}))
+    if events[: len(before)] != before:
+        before, tracks = [], {}
+    for event in events[len(before) :]:
+        tracks.setdefault(event.entity, _Track()).add(event)
+    ctx.__dict__["_standings"] = events, tracks
+    return tracks
+
+
+def _newest(track: _Track, session: date) -> Event | None:
+    if track.in_order:
+        at = bisect_right(track.days, session)  # type: ignore[type-var]  # none is None while they are in order
+        return track.events[at - 1] if at else None
+    newest, found = date.min, None
+    for event, day in zip(track.events, track.days, strict=True):
         if day is None or newest <= day <= session:
-            found[event.entity] = (day or newest, standing)
-    return {name: standing for name, (_, standing) in sorted(found.items())}
+            newest, found = day or newest, event
+    return found
 
 
-def _read(ctx: Context, event: Event) -> tuple[date | None, Standing]:
-    """Return a record's session (None when it cannot be read) and standing."""
-    day: date | None = None
+def _day(event: Event) -> date | None:
+    """Return a record's session, None when it cannot be read."""
     try:
-        day = date.fromisoformat(event.payload["session"])
+        return date.fromisoformat(event.payload["session"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _standing(ctx: Context, event: Event) -> Standing:
+    try:
         since = event.payload["since"]
         number = ctx.calendar.number(date.fromisoformat(since)) if since else 0
-        return day, Standing(level=Level[event.payload["state"]], since=number)
+        level = Level[event.payload["state"]]
     except (KeyError, TypeError, ValueError, AttributeError, DataError):
-        return day, Standing(level=Level.STAND_DOWN)
+        return Standing(level=Level.STAND_DOWN)
+    return Standing(level=level, since=number) if _day(event) is not None else Standing(level=Level.STAND_DOWN)

@@ -20,8 +20,6 @@ from kobe.reports.weekly import FIGURES, WEEK, Evidence, Lateness, Models
 
 WEEKLY, SUMMARY = "weekly", "summary.json"
 PROMOTE = "promote"
-TAILS = (2_000, 20_000, None)
-"""How many records of the chain are looked through for the newest verdict."""
 SHOWN = 160
 LATE_S = 1.0
 """Seconds from which on a start is late."""
@@ -145,13 +143,11 @@ def _named(entries: dict[str, registry.Entry], model_id: str | None, nobody: str
 def _verdict(ctx: Context) -> tuple[str, list[tuple[str, float | None, str, str]]]:
     """Return whom the newest promotion judged and every condition; nothing where the chain cannot be read."""
     try:
-        for count in TAILS:
-            told = [r.payload for r in audit.read(ctx.paths.audit, last=count, kind=PROMOTE)]
-            judged = [p for p in told if p.get("judged") and p.get("lines")]
-            if judged:
+        for told in (record.payload for record in audit.newest(ctx.paths.audit, PROMOTE)):
+            if told.get("judged") and told.get("lines"):
                 lines = [(n["name"], n["value"], n["threshold"], "pass" if n["passed"] else "fail")
-                         for n in judged[-1]["lines"]]  # fmt: skip
-                return str(judged[-1]["judged"]), lines
+                         for n in told["lines"]]  # fmt: skip
+                return str(told["judged"]), lines
     except KobeError as error:
         return f"nobody: {error.message}", []
     return "nobody", []

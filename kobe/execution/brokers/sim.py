@@ -96,7 +96,8 @@ class SimBroker:
         self._settle()
         now = self.clock.now()
         known = self.books.orders.items()
-        wanted = [n for n, k in known if since is None or new_york_date(k.placed) >= since or k.is_open(now)]
+        first = None if since is None else overnight(since)
+        wanted = [n for n, k in known if first is None or k.placed >= first or k.is_open(now)]
         return [self.books.told(name, now) for name in wanted]
 
     def _tell(self, name: str) -> BrokerOrder:

@@ -5,6 +5,7 @@ number and the digest of the file before it. The records go on counting and chai
 """
 
 import hashlib
+import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -91,6 +92,21 @@ def tail_lines(files: list[Part], count: int, end: int | None = None) -> Iterato
         with part.opened() as file:
             file.seek(offset)
             yield from whole_lines(file, size - offset)
+
+
+def lines_of_kind(file: BinaryIO, size: int, kind: str) -> Iterator[bytes]:
+    """Find the whole lines of a kind among the first `size` bytes, the last one first."""
+    if not size:
+        return
+    needle = b',"kind":"%s",' % kind.encode()
+    with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as content:
+        end = content.rfind(b"\n") + 1
+        while end and (at := content.rfind(needle, 0, end)) >= 0:
+            start = content.rfind(b"\n", 0, at) + 1
+            line = content[start : content.find(b"\n", at) + 1]
+            if lines.is_of_kind(line, kind):
+                yield line
+            end = start
 
 
 def all_lines(files: list[Part]) -> Iterator[bytes]:

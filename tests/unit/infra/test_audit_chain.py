@@ -13,7 +13,7 @@ import pytest
 from kobe.core.clock import SteppingClock
 from kobe.core.errors import ConfigError, ExternalError, IntegrityError
 from kobe.infra.records import audit_lines as layout
-from kobe.infra.records.audit import REPAIR_KIND, AuditChain, read, verify
+from kobe.infra.records.audit import REPAIR_KIND, AuditChain, newest, read, verify
 
 REPOSITORY = Path(__file__).parents[3]
 RECORDS = 7
@@ -91,6 +91,22 @@ def test_the_last_records_are_read_without_the_others(folder: Path) -> None:
     for count in range(RECORDS + 3):
         wanted = list(range(1, RECORDS + 1))[max(0, RECORDS - count) :] if count else []
         assert [r.seq for r in read(folder, last=count)] == wanted
+
+
+def test_records_of_a_kind_are_found_newest_first_over_segments_and_torn_ends(
+    folder: Path, clock: SteppingClock
+) -> None:
+    chain = AuditChain(folder, clock, "run-2", segment_bytes=2000)
+    for n in range(30):
+        chain.append(
+            "order" if n % 3 else "drift", {"n": n, "text": ',"kind":"drift",', "x": {"a": 1, "kind": "drift", "z": 2}}
+        )
+    torn(folder, b'{"seq":99,"prev":"x","kind":"drift",')
+    every = list(read(folder))
+    for kind in ("drift", "order", "decision", "none"):
+        assert list(newest(folder, kind)) == [r for r in reversed(every) if r.kind == kind]
+    assert len(list(folder.glob("audit-*.jsonl"))) > 2
+    assert list(newest(folder / "none", "drift")) == []
 
 
 def test_a_missing_or_empty_chain_is_sound_and_nothing_is_made(tmp_path: Path) -> None:
