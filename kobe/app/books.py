@@ -118,8 +118,7 @@ def _keep(ctx: Context, told: Sequence[Difference]) -> None:
 
 
 def _look(ctx: Context, oms: Oms) -> _View:
-    orders = oms.orders()
-    since = reconcile.since_when(orders.values(), ctx.today)
+    since = reconcile.since_when(oms.unfinished().values(), ctx.today)
     theirs = {o.client_order_id: o for o in ctx.broker.orders(since)}
     account = ctx.broker.account()
     held = reconcile.shares_by_symbol(oms.book().positions)

@@ -12,7 +12,7 @@ from kobe.app.drift_report import NO_RECORD, TOO_FEW, Judged
 from kobe.app.signals_file import read_signals
 from kobe.backtest import engine
 from kobe.core.errors import IntegrityError, ModelError, StaleDataError
-from kobe.core.panel import Floats, Panel
+from kobe.core.panel import Ints, Panel
 from kobe.features.table import FeatureTable
 from kobe.learning import drift
 from kobe.learning.dataset import FEATURE_COLUMNS, STRATEGY_COLUMN, feature_matrix
@@ -116,12 +116,13 @@ def _judge(
     record, rows = model.records.get(name), frame.filter(pl.col("strategy") == name)
     if record is None or not record.trades or rows.is_empty():
         return _unchanged(ctx, name, before, (NO_RECORD,), 0)
-    recent, matrix = _recent(ctx, past, features, model, name, through)
+    recent, signal_rows = _recent(ctx, past, features, model, name, through)
     reference = drift.reference_of(record, _trades(rows))
     window = drift.window_of(recent, reference)
     if not window.enough:
         return _unchanged(ctx, name, before, (TOO_FEW,), len(recent), window, reference)
-    seed, newest = ctx.settings.run.seed, matrix[len(recent) - len(window.trades) :]
+    judged = signal_rows[len(recent) - len(window.trades) :]
+    seed, newest = ctx.settings.run.seed, feature_matrix(features, judged, [name] * len(judged))
     names = [c for c in FEATURE_COLUMNS if c != STRATEGY_COLUMN]
     columns = {c: (rows.get_column(c).to_numpy(), newest[:, FEATURE_COLUMNS.index(c)]) for c in names}
     money = drift.money(recent, window, reference, seed=seed, intervals=intervals)
@@ -159,8 +160,8 @@ def _trades(rows: pl.DataFrame) -> Trades:
 
 def _recent(
     ctx: Context, past: Panel, features: FeatureTable, model: MetaModel, name: str, through: date
-) -> tuple[Trades, Floats]:
-    """Return the signals after the evidence, taken or not, in the order of time, with the model's inputs.
+) -> tuple[Trades, Ints]:
+    """Return the signals after the evidence, taken or not, in the order of time, and their rows.
 
     Only sessions whose trades have had the time to end: of younger ones just the quick exits are known, and those are
     not like the rest.
@@ -173,7 +174,7 @@ def _recent(
     o = o.take(ripe & o.closed & (o.exit_session <= past.last_session))
     o = o.take(np.lexsort((o.row, o.session)))
     trades = Trades(session=o.session, exit_session=o.exit_session, net_r=o.net_r)
-    return trades, feature_matrix(features, o.row, [name] * len(o))
+    return trades, o.row
 
 
 def _record(ctx: Context, session: date, model_id: str, judged: Judged) -> bool:

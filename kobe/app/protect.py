@@ -107,15 +107,15 @@ def position_of(oms: Oms, signal_id: str) -> Position | None:
 
 def uncovered(oms: Oms) -> list[Position]:
     """Return the positions for which no order at the broker is known to guard every share."""
-    orders, plans = oms.orders().values(), oms.plans()
+    open_, plans, positions = oms.unfinished().values(), oms.plans(), oms.book().positions
     guarded = {
         (o.request.signal_id, o.remaining)
-        for p in oms.book().positions
-        for o in exits.guards(orders, p.signal_id)
+        for p in positions
+        for o in exits.guards(open_, p.signal_id)
         if exits.is_at_broker(o)
     }
     return [
-        p for p in oms.book().positions if p.signal_id in plans and (p.signal_id, p.quantity) not in guarded
+        p for p in positions if p.signal_id in plans and (p.signal_id, p.quantity) not in guarded
     ]  # fmt: skip
 
 

@@ -52,6 +52,10 @@ class Oms:
         """Return every order by client order id."""
         return self.fold.orders()
 
+    def unfinished(self) -> dict[str, Order]:
+        """Return the orders whose status is not final, by client order id."""
+        return self.fold.unfinished()
+
     def intents(self) -> list[tuple[Order, datetime]]:
         """Return every order with the instant its intent was written."""
         return self.fold.intents()
@@ -254,9 +258,7 @@ class Oms:
             ExternalError: about at least one of them nothing believable was heard.
         """
         changed, faults = [], list[ExternalError]()
-        for name, known in self.orders().items():
-            if known.status.is_final:
-                continue
+        for name, known in self.unfinished().items():
             try:
                 now = self._refreshed(name, known, today)
             except ExternalError as error:

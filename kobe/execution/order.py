@@ -162,6 +162,7 @@ class OrderFold:
 
     ledger: Ledger
     _orders: dict[str, Order] = field(default_factory=dict)
+    _unfinished: dict[str, Order] = field(default_factory=dict)
     _intended: dict[str, datetime] = field(default_factory=dict)
     _replaces: dict[str, str] = field(default_factory=dict)
     _seen: int = 0
@@ -176,14 +177,30 @@ class OrderFold:
         Raises:
             IntegrityError: the ledger holds an event that makes no sense.
         """
+        self._read()
+        return dict(self._orders)
+
+    def unfinished(self) -> dict[str, Order]:
+        """Return the orders whose status is not final, in the order of their intents.
+
+        Raises:
+            IntegrityError: as `orders`.
+        """
+        self._read()
+        return dict(self._unfinished)
+
+    def _read(self) -> None:
         for event in self.ledger.events(STREAM, after=self._seen):
-            self._orders[event.entity] = apply(self._orders.get(event.entity), event)
+            now = self._orders[event.entity] = apply(self._orders.get(event.entity), event)
+            if now.status.is_final:
+                self._unfinished.pop(event.entity, None)
+            else:
+                self._unfinished[event.entity] = now
             if event.kind == "intent":
                 self._intended[event.entity] = from_ns(event.at_ns)
                 if event.payload.get("replaces"):
                     self._replaces[event.entity] = str(event.payload["replaces"])
             self._seen = event.sequence
-        return dict(self._orders)
 
     def intents(self) -> list[tuple[Order, datetime]]:
         """Return every order with the instant its intent was written."""
@@ -191,7 +208,7 @@ class OrderFold:
 
     def replaced_by(self, name: str) -> str | None:
         """Return the order that a replacement was meant to take the place of."""
-        self.orders()
+        self._read()
         return self._replaces.get(name)
 
     def plans(self) -> dict[str, TradePlan]:
@@ -203,7 +220,7 @@ class OrderFold:
 
     def book(self, changes: tuple[Split, ...]) -> Book:
         """Return positions and trades with the splits carried through; folded anew only where something happened."""
-        orders = self.orders()
+        self._read()
         if self._book is None or self._book[:2] != (self._seen, changes):
-            self._book = self._seen, changes, book.build(orders.values(), changes, self._shelves)
+            self._book = self._seen, changes, book.build(self._orders.values(), changes, self._shelves)
         return self._book[2]

@@ -59,6 +59,9 @@ def reliability(p: Floats, y: Floats, edges: Floats) -> list[Bin]:
     return bins
 
 
+AT_ONCE = 1 << 16  # forecasts that are drawn together
+
+
 def quantile_edges(p: Floats, bins: int = 10) -> Floats:
     """Edges with equal counts per bin, for small samples; duplicates are merged, 0 and 1 always there."""
     inner = np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1])
@@ -75,11 +78,15 @@ def ece_draws(p: Floats, edges: Floats, *, seed: int, samples: int = 400) -> Flo
     rng = np.random.default_rng(seed)
     which = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, len(edges) - 2)
     sums = np.bincount(which, weights=p, minlength=len(edges) - 1)
+    bins, together = len(sums), max(AT_ONCE // len(p), 1)
     drawn = []
-    for _ in range(samples):
-        wins = np.bincount(which, weights=rng.random(len(p)) < p, minlength=len(edges) - 1)
-        drawn.append(float(np.abs(sums - wins).sum()) / len(p))
-    return np.array(drawn)
+    for first in range(0, samples, together):
+        rows = min(together, samples - first)
+        won = rng.random((rows, len(p))) < p
+        place = (which + bins * np.arange(rows)[:, None])[won]
+        wins = np.bincount(place, minlength=rows * bins).reshape(rows, bins)
+        drawn.append(np.abs(sums - wins).sum(axis=1) / len(p))
+    return np.concatenate(drawn)
 
 
 def ece_null(p: Floats, edges: Floats, *, seed: int, samples: int = 400) -> float:

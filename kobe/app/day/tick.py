@@ -207,5 +207,6 @@ def _is_naked(ctx: Context, instant: datetime) -> bool:
     if not opens <= instant < closes or ctx.kill_switch.blocks(closing=True) is not None:
         return False
     oms = desk.manager(ctx)
-    entries = (o for o in oms.orders().values() if o.request.effect is Effect.OPEN and o.request.session == ctx.today)
-    return any(not o.status.is_final for o in entries) or bool(protect.uncovered(oms))
+    today = ctx.today
+    waiting = (o.request for o in oms.unfinished().values())
+    return any(r.effect is Effect.OPEN and r.session == today for r in waiting) or bool(protect.uncovered(oms))
