@@ -5,7 +5,6 @@ number and the digest of the file before it. The records go on counting and chai
 """
 
 import hashlib
-import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -95,18 +94,33 @@ def tail_lines(files: list[Part], count: int, end: int | None = None) -> Iterato
 
 
 def lines_of_kind(file: BinaryIO, size: int, kind: str) -> Iterator[bytes]:
-    """Find the whole lines of a kind among the first `size` bytes, the last one first."""
-    if not size:
-        return
+    """Find the whole lines of a kind among the first `size` bytes, the last one first; a torn last line is left out."""
     needle = b',"kind":"%s",' % kind.encode()
-    with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as content:
-        end = content.rfind(b"\n") + 1
-        while end and (at := content.rfind(needle, 0, end)) >= 0:
-            start = content.rfind(b"\n", 0, at) + 1
-            line = content[start : content.find(b"\n", at) + 1]
+    for block in _blocks_from_the_end(file, size):
+        end = len(block)
+        while (at := block.rfind(needle, 0, end)) >= 0:
+            start = block.rfind(b"\n", 0, at) + 1
+            line = block[start : block.find(b"\n", at) + 1]
             if lines.is_of_kind(line, kind):
                 yield line
             end = start
+
+
+def _blocks_from_the_end(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """Read whole lines in blocks, the last block first."""
+    begin, rest, is_last = size, b"", True
+    while begin:
+        end, begin = begin, max(begin - _READ_BYTES, 0)
+        file.seek(begin)
+        block = file.read(end - begin) + rest
+        if is_last and (whole := block.rfind(b"\n") + 1):
+            block, is_last = block[:whole], False
+        cut = block.find(b"\n") + 1 if begin else 0
+        if is_last or (begin and not cut):
+            rest = block  # one line longer than a block
+            continue
+        rest = block[:cut]
+        yield block[cut:]
 
 
 def all_lines(files: list[Part]) -> Iterator[bytes]:

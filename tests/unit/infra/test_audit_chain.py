@@ -13,6 +13,7 @@ import pytest
 from kobe.core.clock import SteppingClock
 from kobe.core.errors import ConfigError, ExternalError, IntegrityError
 from kobe.infra.records import audit_lines as layout
+from kobe.infra.records import audit_segments as segments
 from kobe.infra.records.audit import REPAIR_KIND, AuditChain, newest, read, verify
 
 REPOSITORY = Path(__file__).parents[3]
@@ -93,9 +94,11 @@ def test_the_last_records_are_read_without_the_others(folder: Path) -> None:
         assert [r.seq for r in read(folder, last=count)] == wanted
 
 
-def test_records_of_a_kind_are_found_newest_first_over_segments_and_torn_ends(
-    folder: Path, clock: SteppingClock
+@pytest.mark.parametrize("block", [7, 300, 1 << 20])
+def test_records_of_a_kind_are_found_newest_first_over_segments_blocks_and_torn_ends(
+    folder: Path, clock: SteppingClock, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(segments, "_READ_BYTES", block)
     chain = AuditChain(folder, clock, "run-2", segment_bytes=2000)
     for n in range(30):
         chain.append(
