@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 
+from kobe.app.carry import carried
 from kobe.app.context import Context
 from kobe.core.clock import NEW_YORK, from_ns
 from kobe.core.errors import UsageError
@@ -19,14 +20,9 @@ OPERATOR = "operator"
 
 
 def states(ctx: Context) -> dict[str, BreakerState]:
-    """Return where every breaker stands; what was folded once is carried on."""
-    events = ctx.ledger.events(STREAM)
-    before, known = ctx.__dict__.get("_breakers", ([], None))
-    if events[: len(before)] != before:
-        before, known = [], None
-    found = breakers.fold(events[len(before) :], known)
-    ctx.__dict__["_breakers"] = events, found
-    return found
+    """Return where every breaker stands."""
+    known: dict[str, BreakerState] = carried(ctx, STREAM, breakers.none_tripped, breakers.apply)
+    return dict(known)
 
 
 def open_breakers(ctx: Context) -> dict[str, str]:

@@ -180,9 +180,7 @@ def _recent(
 def _record(ctx: Context, session: date, model_id: str, judged: Judged) -> bool:
     """Append a strategy's standing unless the session has one; True when it was appended."""
     key = f"{judged.strategy}:{session}"
-    if any(
-        e.payload.get("session") == str(session) for e in ctx.ledger.events(standing.STREAM, entity=judged.strategy)
-    ):
+    if standing.is_recorded(ctx, judged.strategy, session):
         return False
     payload = {
         "session": str(session), "state": judged.level.name, "since": judged.since and str(judged.since),

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
 
 from kobe.app import cash_book, equity
+from kobe.app.carry import carried
 from kobe.app.context import Context
-from kobe.core.clock import from_ns, new_york_date, to_ns
+from kobe.core.clock import from_ns, midnight, new_york_date, to_ns
 from kobe.core.errors import MissingDataError
 from kobe.core.panel import Panel
 from kobe.core.ports import Event
@@ -44,11 +45,11 @@ class Records:
 
     def touched(self, session: date) -> list[Order]:
         """Return the orders of a session, and those that something filled of in it."""
+        first, end = midnight(session), midnight(session + timedelta(days=1))
         return [
-            o
-            for o in self.orders.values()
-            if o.request.session == session or any(new_york_date(f.at) == session for f in o.fills)
-        ]
+            o for o in self.orders.values()
+            if o.request.session == session or any(first <= f.at < end for f in o.fills)
+        ]  # fmt: skip
 
 
 def events(ctx: Context, stream: str, instant: datetime, entity: str | None = None) -> list[Event]:
@@ -155,12 +156,14 @@ def _factor_in(panel: Panel, symbol: str, day: date) -> float | None:
 
 def marks(ctx: Context) -> dict[date, tuple[Decimal, Decimal]]:
     """Return (equity, cash) at each close that was marked, of the account that is traded now; no broker is asked."""
-    kept = {
-        date.fromisoformat(e.entity): (Decimal(e.payload["equity_usd"]), Decimal(e.payload["cash_usd"]))
-        for e in ctx.ledger.events(equity.STREAM)
-        if e.payload["environment"] == ctx.settings.run.mode
-    }
-    return dict(sorted(kept.items()))
+    mine = carried(ctx, equity.STREAM, dict[str, dict[date, tuple[Decimal, Decimal]]], _add_mark)
+    return dict(sorted(mine.get(ctx.settings.run.mode, {}).items()))
+
+
+def _add_mark(kept: dict[str, dict[date, tuple[Decimal, Decimal]]], event: Event) -> None:
+    told = event.payload
+    of_environment = kept.setdefault(told["environment"], {})
+    of_environment[date.fromisoformat(event.entity)] = Decimal(told["equity_usd"]), Decimal(told["cash_usd"])
 
 
 def equity_points(ctx: Context, last: date) -> list[tuple[date, Decimal]]:

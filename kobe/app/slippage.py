@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from kobe.app import desk
 from kobe.app.context import Context
 from kobe.app.gap_sides import open_of
-from kobe.core.clock import new_york_date
+from kobe.core.clock import midnight, new_york_date
 from kobe.core.errors import ExitCode
 from kobe.core.panel import Floats, Panel
 from kobe.execution import slippage
@@ -50,8 +50,9 @@ def samples(ctx: Context, day: date | None = None) -> list[Sample]:
     """Return every order with fills of the ledger as a measurement, oldest first; or those of one session."""
     quoted = slippage.quotes(ctx.ledger.events(desk.QUOTES))
     found = []
+    span = None if day is None else (midnight(day), midnight(day + timedelta(days=1)))
     for order in desk.manager(ctx).orders().values():
-        if order.filled and day in {None, new_york_date(order.fills[0].at)}:
+        if order.fills and (span is None or span[0] <= order.fills[0].at < span[1]):
             opened = open_of(ctx, order.request.symbol, new_york_date(order.fills[0].at))
             found.append(slippage.sample(order, quoted.get(order.request.client_order_id), opened))
     return sorted(_with_spread(ctx, found), key=lambda s: (s.day, s.client_order_id))

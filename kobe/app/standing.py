@@ -4,6 +4,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import date
 
+from kobe.app.carry import carried
 from kobe.app.context import Context
 from kobe.core.errors import DataError
 from kobe.core.ports import Event
@@ -29,7 +30,7 @@ def standings(ctx: Context, session: date) -> dict[str, Standing]:
 
 @dataclass(slots=True)
 class _Track:
-    """The records of one strategy with their sessions, as far as they were read; `in_order` while those only grow."""
+    """The records of one strategy with their sessions; `in_order` while those only grow."""
 
     events: list[Event] = field(default_factory=list)
     days: list[date | None] = field(default_factory=list)
@@ -43,18 +44,14 @@ class _Track:
         self.days.append(day)
 
 
+def is_recorded(ctx: Context, strategy: str, session: date) -> bool:
+    """Say whether a strategy's standing at a session is on record."""
+    track = _tracks(ctx).get(strategy)
+    return track is not None and session in track.days
+
+
 def _tracks(ctx: Context) -> dict[str, _Track]:
-    """Return every strategy's records; those read before are carried on."""
-    events = ctx.ledger.events(STREAM)
-    before: list[Event]
-    tracks: dict[str, _Track]
-    before, tracks = ctx.__dict__.get("_standings", ([], {}))
-    if events[: len(before)] != before:
-        before, tracks = [], {}
-    for event in events[len(before) :]:
-        tracks.setdefault(event.entity, _Track()).add(event)
-    ctx.__dict__["_standings"] = events, tracks
-    return tracks
+    return carried(ctx, STREAM, dict[str, _Track], lambda tracks, e: tracks.setdefault(e.entity, _Track()).add(e))
 
 
 def _newest(track: _Track, session: date) -> Event | None:

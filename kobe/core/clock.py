@@ -1,7 +1,7 @@
 """Time as a port: everything that needs the hour asks a `Clock`; nothing reads the host's."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -31,6 +31,11 @@ def as_utc(instant: datetime) -> datetime:
 def new_york_date(instant: datetime) -> date:
     """Return the calendar date in New York at an instant; budgets reset when it changes (DOMAIN 4.5)."""
     return as_utc(instant).astimezone(NEW_YORK).date()
+
+
+def midnight(day: date) -> datetime:
+    """Return the instant at which a New York date begins, in UTC."""
+    return datetime.combine(day, time.min, NEW_YORK).astimezone(UTC)
 
 
 def to_ns(instant: datetime) -> int:

@@ -107,10 +107,12 @@ def to_bytes(view: SessionView) -> bytes:
     }  # fmt: skip
     for name, seen in view.strategies.items():
         arrays[f"{name}/matrix"] = seen.matrix
-        rules = []
-        for k, rule in enumerate(seen.conditions):
-            rules.append({"code": rule.code, "label": rule.label, "sense": rule.sense, "scale": str(rule.scale)})
-            arrays |= {f"{name}/{k}/{column}": np.asarray(getattr(rule, column)) for column in _ARRAYS}
+        rules = [
+            {"code": rule.code, "label": rule.label, "sense": rule.sense, "scale": str(rule.scale)}
+            for rule in seen.conditions
+        ]
+        if rules:
+            arrays |= {f"{name}/{c}": np.stack([getattr(rule, c) for rule in seen.conditions]) for c in _ARRAYS}
         signals = [asdict(s) for s in seen.signals]
         meta["strategies"][name] = {"signals": signals, "rules": rules}
     arrays["meta"] = np.frombuffer(json.dumps(meta, default=str).encode(), dtype=np.uint8)
@@ -140,7 +142,7 @@ def _read(name: str, told: dict[str, Any], arrays: Mapping[str, Any]) -> Strateg
     rules = tuple(
         Condition(
             code=r["code"], label=r["label"], sense=r["sense"], scale=float(r["scale"]),
-            **{column: arrays[f"{name}/{k}/{column}"] for column in _ARRAYS},
+            **{column: arrays[f"{name}/{column}"][k] for column in _ARRAYS},
         )
         for k, r in enumerate(told["rules"])
     )  # fmt: skip

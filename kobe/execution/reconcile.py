@@ -135,6 +135,8 @@ def compare(orders: Mapping[str, Order], positions: Iterable[Position], theirs: 
     found = [_of_stranger(o, held, theirs.shares) for name, o in theirs.orders.items() if name not in orders]
     for name, mine in orders.items():
         other = theirs.orders.get(name)
+        if other is None and mine.request.session < theirs.since and mine.status.is_final:
+            continue  # too long over to be asked for
         found.append(_missing(mine, theirs.since) if other is None else _of_order(mine, other))
     found += [_of_shares(symbol, held.get(symbol, 0), theirs) for symbol in {*held, *theirs.shares}]
     return tuple(sorted((d for d in found if d is not None), key=lambda d: (d.kind, d.subject)))

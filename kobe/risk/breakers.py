@@ -192,17 +192,22 @@ def _said(kind: str, facts: BreakerFacts, reason: str, by: str) -> Step:
     return Step(kind=kind, payload={"session": facts.session.isoformat(), "reason": reason, "by": by})
 
 
-def fold(events: Iterable[Event], known: Mapping[str, BreakerState] | None = None) -> dict[str, BreakerState]:
-    """Return every breaker's state; one whose record cannot be read is OPEN, and only a reset changes that.
+def none_tripped() -> dict[str, BreakerState]:
+    """Return every breaker as it is before its first event."""
+    return {name: BreakerState(name=name) for name in BREAKERS}
 
-    Args:
-        events: oldest first.
-        known: the states before them; None: there was nothing before.
-    """
-    states = {name: BreakerState(name=name) for name in BREAKERS} if known is None else dict(known)
+
+def apply(states: dict[str, BreakerState], event: Event) -> None:
+    """Add one event to the states; a breaker whose record cannot be read is OPEN, and only a reset changes that."""
+    before = states.get(event.entity, BreakerState(name=event.entity))
+    states[event.entity] = replace(_applied(before, event), count=before.count + 1)
+
+
+def fold(events: Iterable[Event]) -> dict[str, BreakerState]:
+    """Return every breaker's state after some events, oldest first."""
+    states = none_tripped()
     for event in events:
-        before = states.get(event.entity, BreakerState(name=event.entity))
-        states[event.entity] = replace(_applied(before, event), count=before.count + 1)
+        apply(states, event)
     return states
 
 

@@ -12,14 +12,14 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-from kobe.core.clock import Clock, new_york_date
+from kobe.core.clock import Clock, midnight, new_york_date
 from kobe.core.ports import Account, Asset, BrokerOrder, CashMove, CorporateChange, Execution, Ledger, Quote
 from kobe.core.types import OrderRequest, OrderStatus
 from kobe.core.units import fee_cents, to_cents, to_decimal
 from kobe.execution.brokers import sim_rules
 from kobe.execution.brokers.kit import BrokerKit
 from kobe.execution.brokers.sim_books import Deal, End, Known, SimBooks, Split
-from kobe.execution.brokers.sim_market import SimMarket, overnight
+from kobe.execution.brokers.sim_market import SimMarket
 from kobe.execution.brokers.sim_rules import Outcome, Trigger
 from kobe.execution.brokers.terms import SimTerms, luck
 
@@ -96,7 +96,7 @@ class SimBroker:
         self._settle()
         now = self.clock.now()
         known = self.books.orders.items()
-        first = None if since is None else overnight(since)
+        first = None if since is None else midnight(since)
         wanted = [n for n, k in known if first is None or k.placed >= first or k.is_open(now)]
         return [self.books.told(name, now) for name in wanted]
 
@@ -273,7 +273,7 @@ class SimBroker:
         """Yield the splits of a holding that are not written down; fractions are paid at the close before."""
         first, today = self.books.first_traded[symbol], new_york_date(now)
         for session, ratio in self.market.splits(symbol, first, today).items():
-            night = overnight(session)
+            night = midnight(session)  # when a broker's books carry a split out
             shares = self.books.holdings(night - timedelta(microseconds=1))[1].get(symbol, 0)
             if (symbol, session) in self.books.splits or not shares:
                 continue

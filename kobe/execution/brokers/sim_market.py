@@ -8,7 +8,7 @@ when it ends, the price is where the line has got to.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from kobe.backtest.costs import CostModel
 from kobe.core.calendar import Calendar
-from kobe.core.clock import NEW_YORK, Clock, new_york_date
+from kobe.core.clock import Clock, new_york_date
 from kobe.core.panel import Panel
 from kobe.core.ports import Quote
 from kobe.core.units import to_decimal
@@ -28,11 +28,6 @@ SHORTEST_HALT, LONGEST_HALT = timedelta(minutes=5), timedelta(minutes=120)
 MOST_BARS = 1000  # kept; those of a few sessions are asked for again and again
 SHARE_OF_ADV_QUOTED = 1e-4  # displayed size as a share of a day's volume
 LEAST_SPLIT, LEAST_TOTAL_RETURN_SPLIT = 1e-4, 0.1  # factors of total-return prices also step at every dividend
-
-
-def overnight(session: date) -> datetime:
-    """Return when the books of the broker carry out a split of a session: at midnight in New York before it."""
-    return datetime.combine(session, time.min, NEW_YORK).astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
+from kobe.core.clock import midnight
 from kobe.core.ports import Asset, Quote
 from kobe.core.types import OrderRequest, OrderStatus, OrderType
 from kobe.core.units import to_decimal
 from kobe.execution.brokers.sim_books import Standing
-from kobe.execution.brokers.sim_market import EDGE, SimMarket, overnight
+from kobe.execution.brokers.sim_market import EDGE, SimMarket
 from kobe.execution.brokers.terms import SimTerms, luck
 from kobe.execution.rounding import ceil_tick, floor_tick, tick_for
 
@@ -171,7 +172,7 @@ def triggered(
 
     A split of the symbol cancels it in the night before: its prices mean nothing any more.
     """
-    night = overnight(session)
+    night = midnight(session)
     if placed < night <= now and market.splits(request.symbol, session, session):
         return Trigger(at=night, price=None, detail="canceled: split")
     seen = market.bar(request.symbol, session)

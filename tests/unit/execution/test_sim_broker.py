@@ -10,11 +10,11 @@ import pytest
 from kit.bars import CALENDAR, FIRST, panel_of
 
 from kobe.backtest.costs import CostRates, cost_schedule
-from kobe.core.clock import SteppingClock
+from kobe.core.clock import SteppingClock, midnight
 from kobe.core.types import Effect, OrderRequest, OrderStatus, OrderType, Side
 from kobe.execution.brokers import sim, sim_rules
 from kobe.execution.brokers.sim import SimBroker
-from kobe.execution.brokers.sim_market import SimMarket, overnight
+from kobe.execution.brokers.sim_market import SimMarket
 from kobe.execution.brokers.terms import SimTerms, luck
 from kobe.infra.records.ledger import SqlLedger
 
@@ -522,10 +522,10 @@ TWO_FOR_ONE = market({"BBB": (3, 2.0)})
 def test_a_split_multiplies_the_shares_in_the_night_and_the_account_goes_on(make, clock):
     broker = make(panel=TWO_FOR_ONE)
     answer = bought(broker, "BBB", 7)
-    clock.set(overnight(DAYS[3]) - timedelta(seconds=1))
+    clock.set(midnight(DAYS[3]) - timedelta(seconds=1))
     before = broker.account()
     assert before.positions == {"BBB": 7}
-    clock.set(overnight(DAYS[3]))
+    clock.set(midnight(DAYS[3]))
     after = broker.account()
     assert after.positions == {"BBB": 14}
     assert after.equity_usd == before.equity_usd == after.last_equity_usd
@@ -562,7 +562,7 @@ def test_a_split_cancels_what_rests_from_before_and_not_what_was_placed_since(ma
     broker = make(panel=TWO_FOR_ONE)
     bought(broker, "BBB", 5)
     broker.submit(request("BBB", 5, "stop", sell=True, stop="80.00", name="old"))
-    clock.set(overnight(DAYS[3]) + timedelta(hours=8))
+    clock.set(midnight(DAYS[3]) + timedelta(hours=8))
     assert (broker.lookup("old").status, broker.lookup("old").detail) == (OrderStatus.CANCELED, "canceled: split")
     broker.submit(request("BBB", 10, "stop", sell=True, stop="40.00", name="new"))
     clock.set(at(6))
