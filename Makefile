@@ -18,8 +18,8 @@ demo: ## set up, then run kobe's whole day on a made-up market
 test: ## set up, then run the tests (under ten minutes); TESTS="tests/unit" for a part
 	@$(DEV) python -m pytest -n 2 --dist loadfile -m "not long" $(TESTS)
 
-crash: ## the long suites: kills, simulations
-	@$(DEV) python -m pytest -n 2 -m long
+crash: ## the long suites: kills, simulations; what they counted stands at the end
+	@$(DEV) python -m pytest -n 2 -rP -m long
 
 lint: ## ruff: every rule, and the format
 	@$(DEV) ruff check .
