@@ -1,13 +1,12 @@
 """`kobe backup` and `kobe restore` of a home: made, listed, verified, thinned out, put back, and proved."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from kit import command
 
 from kobe.app import wiring
 from kobe.app.audit import audit_chain, run_audit_accept_clock, run_audit_verify
@@ -157,8 +156,7 @@ def test_a_clock_set_back_ends_no_backup_and_a_person_can_take_note_of_it(ctx: C
 
 def test_the_commands_speak_json_and_leave_with_their_codes(ctx: Context) -> None:
     def kobe(*words: str) -> tuple[int, dict]:
-        command = [sys.executable, "-m", "kobe", "--home", str(ctx.paths.home), *words, "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = command.kobe(ctx.paths.home, *words, "--json")
         return done.returncode, json.loads(done.stdout)
 
     code, made = kobe("backup", "create", "--prune")

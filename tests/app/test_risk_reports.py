@@ -1,8 +1,6 @@
 """Monte Carlo and stress on a whole home: from the walk-forward's files and the broker's book to the report."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -10,6 +8,7 @@ from decimal import Decimal
 import numpy as np
 import polars as pl
 import pytest
+from kit.command import kobe
 from kit.home import LAST
 
 from kobe.app import desk, wiring
@@ -241,10 +240,6 @@ def test_the_covid_path_is_the_recorded_one_where_the_store_holds_it(real_panel,
 
 
 def test_the_commands_speak_json_and_know_their_exit_codes(home, tmp_path):
-    def kobe(folder, *words):
-        command = [sys.executable, "-m", "kobe", "--home", str(folder), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
     done = kobe(home, "montecarlo", "--strategy", "ibs_rsi", "--paths", "200", "--seed", "3", "--json")
     told = json.loads(done.stdout)
     assert (told["schema"], told["seed"], told["paths"]) == ("kobe.montecarlo/1", 3, 200)

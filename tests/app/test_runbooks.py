@@ -45,7 +45,7 @@ def then(day: date, hour: int, minute: int) -> datetime:
 @pytest.fixture(scope="module")
 def kobe() -> Iterator[Door]:
     """The command line, imported once."""
-    with door(*SECRETS) as opened:
+    with door(*SECRETS, COLUMNS="300") as opened:
         yield opened
 
 

@@ -1,12 +1,10 @@
 """`kobe data fetch` and `probe` as a user runs them, against a loopback server that is not always kind."""
 
 import json
-import os
-import subprocess
-import sys
 from datetime import date
 
 import pytest
+from kit import command
 from kit.market_server import MarketServer, small_market
 
 KEYS = {"POLYGON_API_KEY": "k-polygon", "APCA_API_KEY_ID": "k-id", "APCA_API_SECRET_KEY": "k-secret"}
@@ -18,10 +16,7 @@ def kobe(home, server, *arguments, **more):
     config.parent.mkdir(parents=True, exist_ok=True)
     lines = "\n".join(f'{name} = "{url}"' for name, url in urls.items())
     config.write_text(f'[data]\nadjustment = "{more.pop("adjustment", "raw")}"\n[data.base_urls]\n{lines}\n')
-    done = subprocess.run(
-        [sys.executable, "-m", "kobe", "--home", str(home), *arguments], capture_output=True, text=True,
-        env={**os.environ, **KEYS, **more}, timeout=120, check=False,
-    )  # fmt: skip
+    done = command.kobe(home, *arguments, env={**KEYS, **more})
     assert "Traceback" not in done.stderr
     assert not any(secret in done.stdout + done.stderr for secret in KEYS.values())
     return done

@@ -2,11 +2,8 @@
 
 import csv
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from kit import command
 from kit.hostile import (
     BYSTANDER,
     CORPUS,
@@ -82,11 +80,8 @@ def kobe(home: Path, *words: str) -> Answer:
 
 
 def kobe_process(home: Path, *words: str, cwd: Path) -> Answer:
-    """Run the command line as a process of its own."""
-    root = str(Path(__file__).resolve().parents[2])
-    command = [sys.executable, "-m", "kobe", "--home", str(home), *words]
-    env = {**os.environ, "PYTHONPATH": root}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=env, timeout=120)
+    """Run the command line in a process of its own."""
+    done = command.kobe(home, *words, cwd=cwd)
     return Answer(done.returncode, done.stdout, done.stderr)
 
 

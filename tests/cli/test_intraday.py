@@ -1,16 +1,14 @@
 """Intraday bars as a user handles them: imported once, gaps told, added up to longer bars that are complete."""
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
+from kit import command
 
 
 def kobe(home, *arguments):
-    command = [sys.executable, "-m", "kobe", "--home", str(home), "data", "intraday", *arguments, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = command.kobe(home, "data", "intraday", *arguments, "--json")
     assert "Traceback" not in done.stderr
     return done.returncode, json.loads(done.stdout)
 

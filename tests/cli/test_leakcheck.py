@@ -1,16 +1,13 @@
 """`kobe leakcheck` as a program meets it: one JSON document, 0 when nothing leaks, 8 when something does."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+from kit import command
 
 
 def kobe(home, *words):
-    command = [sys.executable, "-m", "kobe", "--home", str(home), "leakcheck", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
+    return command.kobe(home, "leakcheck", *words)
 
 
 def test_an_honest_pipeline_is_0_and_a_leaking_one_is_8(tmp_path):

@@ -1,14 +1,17 @@
-"""The command line in a process of its own."""
+"""The command line as a user calls it, with its code and what it wrote; in a child forked by `kit.door`.
 
-import os
+What the start itself does has tests of its own, with `python -m kobe`.
+"""
+
 import subprocess
-import sys
 from pathlib import Path
 
+from kit import door
 
-def kobe(home: Path, *words: str, env: dict | None = None) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "kobe", "--home", str(home), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})})
+
+def kobe(home: Path, *words: str, env: dict | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    done = door.shared().kobe(home, *words, env=env, cwd=cwd)
+    return subprocess.CompletedProcess(words, done.code, done.out, done.err)
 
 
 def one_line(done: subprocess.CompletedProcess, code: int, *words: str) -> None:

@@ -4,6 +4,8 @@ It reads a job as JSON a line and answers with the child's exit code; what the c
 an instant the command is told `--as-of`, if it knows the option.
 """
 
+import atexit
+import functools
 import gc
 import importlib
 import json
@@ -11,8 +13,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -49,17 +51,19 @@ class Door:
     Attributes:
         process: the one that forks.
         folder: for what children write.
-        unset: variables no child has.
+        unset: variables of the tests that no child has.
+        given: variables all children have.
     """
 
     process: "subprocess.Popen[str]"
     folder: Path
     unset: Sequence[str] = ()
+    given: Mapping[str, str] = field(default_factory=dict)
     _made: int = field(default=0)
 
     def kobe(
         self, home: Path, *words: str, at: datetime | None = None, most_bytes: int | None = None,
-        env: dict[str, str] | None = None,
+        env: Mapping[str, str] | None = None, cwd: Path | None = None,
     ) -> Done:  # fmt: skip
         """Run a command in a home.
 
@@ -69,11 +73,13 @@ class Door:
             at: the pretended time, where the command knows one.
             most_bytes: no file may grow beyond that, as on a full disk.
             env: more variables.
+            cwd: the folder it is called from.
         """
         self._made += 1
         out, err = (str(self.folder / f"{self._made}.{name}") for name in ("out", "err"))
-        job = {"words": ["--home", str(home), "--no-color", *words], "at": at and at.isoformat(), "out": out,
-               "err": err, "most_bytes": most_bytes, "env": env or {}, "unset": list(self.unset)}  # fmt: skip
+        usual = {k: v for k, v in os.environ.items() if k not in self.unset} | self.given
+        job = {"words": ["--home", str(home), *words], "at": at and at.isoformat(), "out": out, "err": err,
+               "most_bytes": most_bytes, "env": usual | dict(env or {}), "cwd": str(cwd or Path.cwd())}  # fmt: skip
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(job) + "\n")
@@ -83,18 +89,26 @@ class Door:
 
 
 @contextmanager
-def door(*unset: str) -> Iterator[Door]:
+def door(*unset: str, **given: str) -> Iterator[Door]:
     """Start the process; it ends with the context."""
     pipe = subprocess.PIPE
     command = [sys.executable, "-m", "kit.door"]
     with (
         tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(command, stdin=pipe, stdout=pipe, env={**ENVIRONMENT, "COLUMNS": "300"}, text=True) as process,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, env=ENVIRONMENT, text=True) as process,
     ):
-        yield Door(process, Path(folder), unset)
+        yield Door(process, Path(folder), unset, given)
         assert process.stdin is not None
         process.stdin.close()
         process.wait(20)
+
+
+@functools.cache
+def shared() -> Door:
+    """Return the door of all tests in this process; it is closed when the process ends."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(door())
 
 
 def knows_as_of(words: Sequence[str]) -> bool:
@@ -117,11 +131,12 @@ def _child(job: dict[str, Any]) -> int:
     """Be the command; returns its exit code."""
     from kobe.interfaces.cli.main import main
 
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the next job is not for it to read
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+    os.environ.clear()
     os.environ |= job["env"]
-    for name in job["unset"]:
-        os.environ.pop(name, None)
+    os.chdir(job["cwd"])
     words = job["words"]
     if job["at"] and knows_as_of(words):
         words = [*words, "--as-of", job["at"]]
