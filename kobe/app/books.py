@@ -139,15 +139,20 @@ def _splits(ctx: Context, symbols: Sequence[str]) -> dict[str, Decimal]:
 
 def _compared(oms: Oms, view: _View, *, repair: bool) -> tuple[list[Difference], list[Difference]]:
     """Return what differs, and what was repaired on the way by writing the broker's word into the ledger."""
-    found = reconcile.compare(oms.orders(), oms.book().positions, view.theirs)
+    found = _differences(oms, view)
     adopted = list[Difference]()
     for d in found:
         if repair and d.remedy is Remedy.ADOPT:
             adopted.append(_adopted(oms, view, d))
     if adopted:
-        found = reconcile.compare(oms.orders(), oms.book().positions, view.theirs)
+        found = _differences(oms, view)
     failed = {d.subject: d for d in adopted if not d.done}
     return [failed.get(d.subject, d) for d in found], [d for d in adopted if d.done]
+
+
+def _differences(oms: Oms, view: _View) -> tuple[Difference, ...]:
+    ours = oms.recent(view.theirs.since, view.theirs.orders)
+    return reconcile.compare(ours, oms.book().positions, view.theirs)
 
 
 def _adopted(oms: Oms, view: _View, difference: Difference) -> Difference:

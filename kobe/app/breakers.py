@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
+from itertools import islice
+from operator import attrgetter
 
 from kobe.app.carry import carried
 from kobe.app.context import Context
@@ -41,7 +43,7 @@ def collect(
     equity_usd: Decimal | None,
     last_equity_usd: Decimal | None,
     trades: Iterable[Trade],
-    orders: Sequence[Order],
+    orders: dict[str, Order],
     newest: date | None,
     differences: Sequence[str] | None,
 ) -> BreakerFacts:
@@ -52,14 +54,15 @@ def collect(
         equity_usd: of the account now.
         last_equity_usd: at the close before, money moved since then included.
         trades: closed ones, in any order.
-        orders: all, oldest first.
+        orders: all by client order id, oldest first.
         newest: session of the newest bar, None when there is none.
         differences: between our books and the broker's, None when nobody compared.
     """
     now = ctx.clock.now()
-    closed = sorted(trades, key=lambda t: (t.closed, t.signal_id))
-    by_name = {o.request.client_order_id: o for o in orders}
-    probes = {s.probe: _filled(by_name.get(s.probe)) for s in states(ctx).values() if s.probe is not None}
+    bounds = limits(ctx)
+    closed = sorted(trades, key=attrgetter("closed", "signal_id"))[-bounds.losing_streak :]
+    last = list(islice(reversed(orders.values()), bounds.rejects_of_last))[::-1]
+    probes = {s.probe: _filled(orders.get(s.probe)) for s in states(ctx).values() if s.probe is not None}
     due = ctx.calendar.number(ctx.calendar.last_complete(now))
     return BreakerFacts(
         now=now,
@@ -68,7 +71,7 @@ def collect(
         last_equity_usd=last_equity_usd,
         trades=tuple((t.signal_id, t.net_usd) for t in closed),
         errors=tuple(from_ns(e.at_ns) for e in ctx.ledger.events(INCIDENTS, entity=ERROR)),
-        orders=tuple((o.request.client_order_id, o.status is OrderStatus.REJECTED) for o in orders),
+        orders=tuple((o.request.client_order_id, o.status is OrderStatus.REJECTED) for o in last),
         sessions_behind=None if newest is None else max(due - ctx.calendar.number(newest), 0),
         differences=None if differences is None else tuple(differences),
         probes=probes,

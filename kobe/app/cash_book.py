@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
 
 from kobe.app.context import Context
-from kobe.core.ports import Account, BrokerOrder, CashMove
+from kobe.core.clock import new_york_date
+from kobe.core.ports import Account, BrokerOrder, CashMove, Event
 from kobe.core.units import to_cents
 from kobe.execution import cash, order
 from kobe.execution.cash import STREAM, Anchor, FeeShare, Identity
@@ -66,7 +66,9 @@ def look(ctx: Context, oms: Oms, account: Account, theirs: Iterable[BrokerOrder]
                      fees=(), differences=())  # fmt: skip
     fills = [order.fill_from(e.payload) for e in filled]
     late = ctx.clock.now() - timedelta(days=cash.LATE_DAYS + 2)
-    recent = cash.sales_of(f for o in oms.orders().values() for f in o.fills if f.at >= late)
+    recent = cash.sales_of(
+        f for o in oms.recent(new_york_date(late)).values() for f in o.fills if f.at >= late
+    )  # fmt: skip
     free = cash.unpaid(recent, booked_fees(ctx), ctx.today)
     found = cash.identity(before, fills, moves, foreign, account.cash_usd)
     unexplained = cash.judge(found, fills, free, cash.fees_by_hand(before, strangers))
@@ -78,7 +80,7 @@ def look(ctx: Context, oms: Oms, account: Account, theirs: Iterable[BrokerOrder]
         now = replace(now, ahead_usd=-found.difference_usd)
     named = [*cash.of_moves(cash.fresh(before, moves)), *([] if unexplained is None else [unexplained])]
     return Money(account=name, before=before, now=now, identity=found,
-                 today=_since_yesterday(found, [e.payload for e in anchors], ctx.today), moves=moves, foreign=foreign,
+                 today=_since_yesterday(found, anchors, ctx.today), moves=moves, foreign=foreign,
                  fees=tuple(fees), differences=tuple(named))  # fmt: skip
 
 
@@ -121,11 +123,12 @@ def dividends(ctx: Context) -> list[CashMove]:
     ]  # fmt: skip
 
 
-def _since_yesterday(found: Identity, anchors: list[dict[str, Any]], today: date) -> Identity:
+def _since_yesterday(found: Identity, anchors: list[Event], today: date) -> Identity:
     """Return an identity from the last anchor of an earlier day on, or from the first one."""
     day = today.isoformat()
-    first = next((k for k in range(len(anchors) - 1, -1, -1) if anchors[k]["day"] < day), 0)
-    return found.before(Decimal(anchors[first]["cash_usd"]), (a["step"] for a in anchors[first + 1 :]))
+    first = next((k for k in range(len(anchors) - 1, -1, -1) if anchors[k].payload["day"] < day), 0)
+    steps = (a.payload["step"] for a in anchors[first + 1 :])
+    return found.before(Decimal(anchors[first].payload["cash_usd"]), steps)
 
 
 def _name(ctx: Context, account: Account) -> str:

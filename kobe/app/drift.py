@@ -6,18 +6,18 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from kobe.app import drift_report, standing
+from kobe.app import drift_report, signals_file, standing
 from kobe.app.context import Context
 from kobe.app.drift_report import NO_RECORD, TOO_FEW, Judged
-from kobe.app.signals_file import read_signals
 from kobe.backtest import engine
 from kobe.core.errors import IntegrityError, ModelError, StaleDataError
-from kobe.core.panel import Ints, Panel
+from kobe.core.panel import Floats, Ints, Panel
 from kobe.features.table import FeatureTable
 from kobe.learning import drift
 from kobe.learning.dataset import FEATURE_COLUMNS, STRATEGY_COLUMN, feature_matrix
 from kobe.learning.drift import Reference, Trades, Window
 from kobe.learning.drift_states import ENTER, Level, Standing, step
+from kobe.learning.drift_statistics import Past
 from kobe.learning.model import MetaModel
 from kobe.reports.document import Document
 from kobe.strategies import STRATEGIES
@@ -102,29 +102,51 @@ def _bars_until(ctx: Context, session: date) -> Panel:
     return past
 
 
-def _evidence(ctx: Context, through: date) -> pl.DataFrame:
-    """Read the data set of the walk-forward up to the end of the model's evidence, in the order of time."""
-    frame = read_signals(ctx.paths.walk_forward, NEEDED)
-    return frame.filter(pl.col("exit_session") <= ctx.calendar.number(through)).sort("session", maintain_order=True)
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What a strategy's signals of now are compared with: its trades of before, and the past of every feature."""
+
+    trades: Trades
+    features: dict[str, Past]
+
+
+def _evidence(ctx: Context, through: date) -> dict[str, _Evidence]:
+    """Read the data set of the walk-forward up to the end of the model's evidence, by strategy in the order of time.
+
+    It is read again when the file or the end is another one, and kept for the next session.
+    """
+    key = signals_file.stamp(ctx.paths.walk_forward), through
+    kept: dict[object, dict[str, _Evidence]] = ctx.__dict__.setdefault("_evidence", {})
+    if key[0] is None or key not in kept:
+        frame = signals_file.read_signals(ctx.paths.walk_forward, NEEDED)
+        frame = frame.filter(pl.col("exit_session") <= ctx.calendar.number(through))
+        frame = frame.sort("session", maintain_order=True)
+        kept.clear()
+        kept[key] = {str(name): _of_strategy(rows) for (name,), rows in frame.group_by("strategy", maintain_order=True)}
+    return kept[key]
+
+
+def _of_strategy(rows: pl.DataFrame) -> _Evidence:
+    names = [c for c in FEATURE_COLUMNS if c != STRATEGY_COLUMN]
+    return _Evidence(_trades(rows), {c: Past.of(rows.get_column(c).to_numpy()) for c in names})
 
 
 def _judge(
-    ctx: Context, past: Panel, features: FeatureTable, model: MetaModel, frame: pl.DataFrame, name: str, session: date,
-    through: date, *, intervals: bool,
+    ctx: Context, past: Panel, features: FeatureTable, model: MetaModel, evidence: dict[str, _Evidence], name: str,
+    session: date, through: date, *, intervals: bool,
 ) -> Judged:  # fmt: skip
     before = standing.standings(ctx, ctx.calendar.previous(session)).get(name, Standing())
-    record, rows = model.records.get(name), frame.filter(pl.col("strategy") == name)
-    if record is None or not record.trades or rows.is_empty():
+    record, known = model.records.get(name), evidence.get(name)
+    if record is None or not record.trades or known is None:
         return _unchanged(ctx, name, before, (NO_RECORD,), 0)
     recent, signal_rows = _recent(ctx, past, features, model, name, through)
-    reference = drift.reference_of(record, _trades(rows))
+    reference = drift.reference_of(record, known.trades)
     window = drift.window_of(recent, reference)
     if not window.enough:
         return _unchanged(ctx, name, before, (TOO_FEW,), len(recent), window, reference)
     judged = signal_rows[len(recent) - len(window.trades) :]
-    seed, newest = ctx.settings.run.seed, feature_matrix(features, judged, [name] * len(judged))
-    names = [c for c in FEATURE_COLUMNS if c != STRATEGY_COLUMN]
-    columns = {c: (rows.get_column(c).to_numpy(), newest[:, FEATURE_COLUMNS.index(c)]) for c in names}
+    seed, newest = ctx.settings.run.seed, _inputs(ctx, features, judged, name)
+    columns = {c: (past_of, newest[:, FEATURE_COLUMNS.index(c)]) for c, past_of in known.features.items()}
     money = drift.money(recent, window, reference, seed=seed, intervals=intervals)
     signs = drift.signs(
         window, reference, model.probability(newest, [name] * len(newest)), columns, seed=seed
@@ -137,6 +159,21 @@ def _judge(
         strategy=name, level=after.level, since=_day(ctx, after), before=before.level, reasons=reasons,
         signals=len(recent), window=window, reference=reference, money=tuple(money), signs=tuple(signs),
     )  # fmt: skip
+
+
+def _inputs(ctx: Context, features: FeatureTable, rows: Ints, name: str) -> Floats:
+    """Return the model's inputs at some rows; what was worked out for a signal on the same bars is not again."""
+    panel, bars = features.panel, ctx.panel.key
+    kept: tuple[object, dict[tuple[str, str, int], Floats]] = ctx.__dict__.get("_inputs", ((), {}))
+    known = kept[1] if kept[0] == bars else {}
+    symbols = [panel.symbols[k] for k in panel.symbol_of_row[rows]]
+    keys = [(name, symbol, int(number)) for symbol, number in zip(symbols, panel.session[rows], strict=True)]
+    new = np.array([k not in known for k in keys], dtype=np.bool_)
+    found = feature_matrix(features, rows[new], [name] * int(new.sum()))
+    known |= zip((k for k, is_new in zip(keys, new, strict=True) if is_new), found, strict=True)
+    wanted = set(keys)
+    ctx.__dict__["_inputs"] = bars, {k: v for k, v in known.items() if k[0] != name or k in wanted}
+    return np.array([known[k] for k in keys])
 
 
 def _unchanged(
@@ -184,7 +221,7 @@ def _record(ctx: Context, session: date, model_id: str, judged: Judged) -> bool:
         return False
     payload = {
         "session": str(session), "state": judged.level.name, "since": judged.since and str(judged.since),
-        "reasons": list(judged.reasons), "model_id": model_id, "statistics": drift_report.data_of(judged),
+        "reasons": list(judged.reasons), "model_id": model_id, "statistics": judged.statistics,
     }  # fmt: skip
     added = ctx.ledger.append(standing.STREAM, judged.strategy, standing.KIND, payload, key=key)
     if added:

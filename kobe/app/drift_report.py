@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 from kobe.learning import drift_statistics as tests
@@ -28,6 +29,22 @@ class Judged:
     money: tuple[Reading, ...] = ()
     signs: tuple[Reading, ...] = ()
 
+    @cached_property
+    def statistics(self) -> dict[str, Any]:
+        """What was measured, as JSON-ready values."""
+        window, reference = self.window, self.reference
+        found: dict[str, Any] = {"signals": self.signals}
+        if window is not None and reference is not None:
+            found |= {
+                "judged": len(window.trades), "effective": window.effective, "size": window.size,
+                "power": _power(window, reference), "reference": asdict(reference),
+                "readings": [
+                    asdict(r) | {"verdict": verdict(r, worst).name} for r, worst in _with_worst(self)
+                ],
+            }  # fmt: skip
+        plain: dict[str, Any] = jsonable(found)
+        return plain
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
@@ -41,22 +58,6 @@ class Judgement:
     standing: dict[str, str]
     banners: tuple[str, ...]
     dry_run: bool
-
-
-def data_of(judged: Judged) -> dict[str, Any]:
-    """Return what was measured as JSON-ready values."""
-    window, reference = judged.window, judged.reference
-    found: dict[str, Any] = {"signals": judged.signals}
-    if window is not None and reference is not None:
-        found |= {
-            "judged": len(window.trades), "effective": window.effective, "size": window.size,
-            "power": _power(window, reference), "reference": asdict(reference),
-            "readings": [
-                asdict(r) | {"verdict": verdict(r, worst).name} for r, worst in _with_worst(judged)
-            ],
-        }  # fmt: skip
-    plain: dict[str, Any] = jsonable(found)
-    return plain
 
 
 def _with_worst(judged: Judged) -> list[tuple[Reading, Level]]:
@@ -78,7 +79,7 @@ def build(judgement: Judgement) -> Document:
     rows = [
         {"strategy": s.strategy, "state": s.level.name, "since": s.since and str(s.since), "before": s.before.name,
          "on_record": j.standing.get(s.strategy), "reasons": list(s.reasons), "meaning": MEANING[s.level],
-         **data_of(s)}
+         **s.statistics}
         for s in j.found
     ]  # fmt: skip
     return Document(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
+from kobe.app.carry import carried
 from kobe.app.context import Context
 from kobe.core.clock import from_ns
 from kobe.core.ports import Account, CashMove, Event
@@ -11,6 +12,7 @@ from kobe.core.types import Mode
 from kobe.risk import mode
 
 STREAM = "equity"
+Marks = dict[date, tuple[Decimal, Decimal]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +37,25 @@ def mark(ctx: Context, account: Account, session: date) -> None:
 def mark_before(ctx: Context, account: Account) -> None:
     """Keep the last close's equity by the broker's word, where no evening run kept it."""
     before = ctx.calendar.previous(ctx.today)
-    days = {e.entity for e in ctx.ledger.events(STREAM) if e.payload["environment"] == ctx.broker.environment}
-    if account.last_equity_usd is not None and days and str(before) not in days and str(before) > min(days):
+    days = kept(ctx, ctx.broker.environment)
+    if account.last_equity_usd is not None and days and before not in days and before > min(days):
         mark(ctx, replace(account, equity_usd=account.last_equity_usd), before)
 
 
 def marks(ctx: Context, first: date = date.min) -> dict[date, Decimal]:
     """Return the equity at the close of each session marked from one on, of the account that is traded now."""
-    return {
-        date.fromisoformat(e.entity): Decimal(e.payload["equity_usd"])
-        for e in ctx.ledger.events(STREAM)
-        if e.entity >= str(first) and e.payload["environment"] == ctx.broker.environment
-    }
+    return {day: equity for day, (equity, _) in kept(ctx, ctx.broker.environment).items() if day >= first}
+
+
+def kept(ctx: Context, environment: str) -> Marks:
+    """Return (equity, cash) by session of every close that was marked in an account, in the order they were."""
+    return carried(ctx, STREAM, dict[str, Marks], _add_mark).get(environment, {})
+
+
+def _add_mark(by_environment: dict[str, Marks], event: Event) -> None:
+    told = event.payload
+    of_environment = by_environment.setdefault(told["environment"], {})
+    of_environment[date.fromisoformat(event.entity)] = Decimal(told["equity_usd"]), Decimal(told["cash_usd"])
 
 
 def standing(ctx: Context, account: Account) -> Standing:

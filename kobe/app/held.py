@@ -14,7 +14,7 @@ from kobe.core.clock import NEW_YORK, new_york_date
 from kobe.core.errors import KobeError
 from kobe.core.panel import Panel
 from kobe.core.ports import Quote
-from kobe.core.types import Position
+from kobe.core.types import Order, Position
 from kobe.execution import corporate, exits
 from kobe.features.table import FeatureTable
 from kobe.reports.book_tables import Holding, Price
@@ -48,7 +48,10 @@ def holdings(
     """
     held = records.book.positions
     found = prices(ctx, records, [p.symbol for p in held], session, ask=ask, before_open=before_open)
-    return [_holding(ctx, records, p, found, session, before_open=before_open) for p in held], found.silence
+    open_ = [o for o in records.orders.values() if not o.status.is_final] if held else []
+    guards = {p.signal_id: exits.resting(open_, p.signal_id) for p in held}
+    told = [_holding(ctx, records, p, found, guards[p.signal_id], session, before_open=before_open) for p in held]
+    return told, found.silence
 
 
 def prices(
@@ -101,10 +104,10 @@ def _atr(panel: Panel, symbol: str) -> dict[str, float]:
 
 
 def _holding(
-    ctx: Context, records: Records, position: Position, found: Prices, session: date, *, before_open: bool
-) -> Holding:
+    ctx: Context, records: Records, position: Position, found: Prices, guard: Order | None, session: date, *,
+    before_open: bool,
+) -> Holding:  # fmt: skip
     plan = records.plans.get(position.signal_id)
-    guard = exits.resting(records.orders.values(), position.signal_id)
     left = None
     if plan is not None:
         now = ctx.calendar.next(session) if before_open else session

@@ -197,7 +197,7 @@ def _protect_anew(ctx: Context, oms: Oms, past: Panel, found: _Found) -> None:
     for position in oms.book().positions:
         if position.symbol not in split:
             continue
-        for known in exits.guards(oms.orders().values(), position.signal_id):
+        for known in exits.guards(oms.unfinished().values(), position.signal_id):
             if protect.in_old_shares(oms, known, position):
                 ended = oms.cancel(known.request.client_order_id)
                 if not ended.status.is_final:

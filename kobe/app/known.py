@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def _now(ctx: Context, instant: datetime) -> Records | None:
     """Return what is known now where nothing about orders is younger than the instant: it is folded already."""
     last, fold = to_ns(instant), ctx.fold
     told = {stream: ctx.ledger.events(stream) for stream in (order.STREAM, corporate.STREAM, PLANS)}
-    if any(e.at_ns > last for events in told.values() for e in events):
+    if any(at_ns > last for stream in told for at_ns in carried(ctx, stream, list[int], _add_latest)):
         return None
     orders, intents, plans = fold.orders(), fold.intents(), fold.plans()
     made = Records(
@@ -85,6 +86,11 @@ def _now(ctx: Context, instant: datetime) -> Records | None:
         book=fold.book(corporate.splits(told[corporate.STREAM])),
     )  # fmt: skip
     return made if [len(told[s]) for s in told] == [len(ctx.ledger.events(s)) for s in told] else None
+
+
+def _add_latest(kept: list[int], event: Event) -> None:
+    """Keep the latest instant of a stream: a clock may have gone back."""
+    kept[:] = [max([event.at_ns, *kept])]
 
 
 def mode_at(ctx: Context, instant: datetime) -> mode.State:
@@ -95,50 +101,59 @@ def mode_at(ctx: Context, instant: datetime) -> mode.State:
 def bars(ctx: Context, symbols: Sequence[str], session: date) -> Panel | None:
     """Return the bars of some symbols up to a session and nothing later; None where the store has none at all."""
     try:
-        return ctx.panel().select(set(symbols)).until(ctx.calendar.number(session))
+        return ctx.panel().until(ctx.calendar.number(session)).select(set(symbols))
     except MissingDataError:
         return None
 
 
 def closed_trades(ctx: Context, known: Records) -> list[Closed]:
     """Return every finished trade up to the records' instant with its net result after booked fees, oldest first."""
-    fees, found = cash_book.booked_fees(ctx), []
-    names: dict[str, list[str]] = {}
-    for name, one in known.orders.items():
-        names.setdefault(one.request.signal_id, []).append(name)
-    for trade in sorted(known.book.trades, key=lambda t: (t.closed, t.signal_id)):
+    fees: dict[str, Decimal] = {}
+    for name, usd in cash_book.booked_fees(ctx).items():
+        if name in known.orders:
+            signal = known.orders[name].request.signal_id
+            fees[signal] = fees.get(signal, NOTHING) + usd
+    panel, found = _panel(ctx), []
+    for trade in sorted(known.book.trades, key=attrgetter("closed", "signal_id")):
         plan = known.plans.get(trade.signal_id)
-        booked = sum((fees[n] for n in names[trade.signal_id] if n in fees), NOTHING)
-        factor = None if plan is None else _factor(ctx, plan)
+        factor = None if plan is None or panel is None else _factor(panel, plan)
+        booked = fees.get(trade.signal_id, NOTHING)
         found.append(_closed(trade, None if factor is None else plan, factor or 1.0, booked))
     return found
 
 
-_told: dict[tuple[Trade, float, Decimal], tuple[TradePlan | None, Closed]] = {}
+_Told = tuple[Trade, TradePlan | None, float, Decimal]
+_told: dict[str, tuple[_Told, Closed]] = {}
 
 
 def _closed(trade: Trade, plan: TradePlan | None, factor: float, booked: Decimal) -> Closed:
     """Tell a finished trade; it stays as it is, and every report asks for all of them."""
-    key = trade, factor, booked
-    if key not in _told or _told[key][0] != plan:
-        if len(_told) >= TOLD:
-            _told.clear()
-        told = journal.entry(trade, plan, factor, journal.UNKNOWN, booked)
-        _told[key] = plan, Closed(
-            symbol=trade.symbol, strategy=trade.strategy, side=trade.side.value, quantity=trade.quantity,
-            entry_usd=trade.entry_price, exit_usd=trade.exit_price, fees_usd=trade.fees_usd + booked,
-            net_usd=told.net_usd, r=None if told.r is None else round(float(told.r), 4),
-            opened=new_york_date(trade.opened), closed=new_york_date(trade.closed), reason=trade.exit_reason,
-        )  # fmt: skip
-    return _told[key][1]
+    asked = trade, plan, factor, booked
+    before = _told.get(trade.signal_id)
+    if before is not None and before[0] == asked:
+        return before[1]
+    if len(_told) >= TOLD:
+        _told.clear()
+    told = journal.entry(trade, plan, factor, journal.UNKNOWN, booked)
+    made = Closed(
+        symbol=trade.symbol, strategy=trade.strategy, side=trade.side.value, quantity=trade.quantity,
+        entry_usd=trade.entry_price, exit_usd=trade.exit_price, fees_usd=trade.fees_usd + booked,
+        net_usd=told.net_usd, r=None if told.r is None else round(float(told.r), 4),
+        opened=new_york_date(trade.opened), closed=new_york_date(trade.closed), reason=trade.exit_reason,
+    )  # fmt: skip
+    _told[trade.signal_id] = asked, made
+    return made
 
 
-def _factor(ctx: Context, plan: TradePlan) -> float | None:
-    """Return raw over adjusted price at the signal's close; None where its bar is not in the store."""
+def _panel(ctx: Context) -> Panel | None:
     try:
-        panel = ctx.panel()
+        return ctx.panel()
     except MissingDataError:
         return None
+
+
+def _factor(panel: Panel, plan: TradePlan) -> float | None:
+    """Return raw over adjusted price at the signal's close; None where its bar is not in the store."""
     kept: dict[tuple[str, date], float | None] = panel.__dict__.setdefault("_raw_factors", {})
     key = plan.symbol, plan.signal_date
     if key not in kept:
@@ -156,14 +171,7 @@ def _factor_in(panel: Panel, symbol: str, day: date) -> float | None:
 
 def marks(ctx: Context) -> dict[date, tuple[Decimal, Decimal]]:
     """Return (equity, cash) at each close that was marked, of the account that is traded now; no broker is asked."""
-    mine = carried(ctx, equity.STREAM, dict[str, dict[date, tuple[Decimal, Decimal]]], _add_mark)
-    return dict(sorted(mine.get(ctx.settings.run.mode, {}).items()))
-
-
-def _add_mark(kept: dict[str, dict[date, tuple[Decimal, Decimal]]], event: Event) -> None:
-    told = event.payload
-    of_environment = kept.setdefault(told["environment"], {})
-    of_environment[date.fromisoformat(event.entity)] = Decimal(told["equity_usd"]), Decimal(told["cash_usd"])
+    return dict(sorted(equity.kept(ctx, ctx.settings.run.mode).items()))
 
 
 def equity_points(ctx: Context, last: date) -> list[tuple[date, Decimal]]:
@@ -171,7 +179,7 @@ def equity_points(ctx: Context, last: date) -> list[tuple[date, Decimal]]:
     marked = [(day, equity_usd) for day, (equity_usd, _) in marks(ctx).items() if day <= last]
     moves = _transfers(ctx)
     first = marked[0][0] if marked else last
-    return [(day, usd - _between(moves, first, day)) for day, usd in marked]
+    return [(day, usd - _between(moves, first, day)) for day, usd in marked] if moves else marked
 
 
 def moved(ctx: Context, first: date, last: date) -> Decimal:

@@ -59,7 +59,7 @@ class _Walk:
         return position_of(self.oms, self.signal_id)
 
     def pending(self) -> Order | None:
-        return exits.pending_close(self.oms.orders().values(), self.signal_id)
+        return exits.pending_close(self.oms.unfinished().values(), self.signal_id)
 
     def has_time(self, seconds: float = 0.0) -> bool:
         return self.ctx.clock.now() + timedelta(seconds=seconds) < self.until
@@ -196,7 +196,7 @@ def _ask_after(walk: _Walk, known: Order) -> None:
 
 def _step_aside(walk: _Walk) -> str:
     """Cancel what protects the position and wait until it is final; say so when it is not."""
-    for known in exits.guards(walk.oms.orders().values(), walk.signal_id):
+    for known in exits.guards(walk.oms.unfinished().values(), walk.signal_id):
         ended = _ended(walk, known)
         if not ended.status.is_final:
             name = known.request.client_order_id

@@ -72,7 +72,7 @@ def _may_close(ctx: Context, oms: Oms, signal_id: str) -> bool:
     Once its session is over, one that the broker does not know after it was looked for as long as any lost order
     never arrived: orders of a day do not outlive it.
     """
-    known = exits.pending_close(oms.orders().values(), signal_id)
+    known = exits.pending_close(oms.unfinished().values(), signal_id)
     if known is None or not exits.was_never_told(known):
         return known is not None
     session, name = known.request.session, known.request.client_order_id
@@ -84,7 +84,7 @@ def _may_close(ctx: Context, oms: Oms, signal_id: str) -> bool:
             break
     with suppress(ExternalError):  # about another order
         oms.refresh(ctx.calendar.next(session))
-    return exits.pending_close(oms.orders().values(), signal_id) is not None
+    return exits.pending_close(oms.unfinished().values(), signal_id) is not None
 
 
 def bars(ctx: Context) -> tuple[Panel, str]:
@@ -126,7 +126,7 @@ def sweep(ctx: Context, oms: Oms) -> tuple[list[str], list[str]]:
         What was done, and what a person must look at.
     """
     done, left = list[str](), list[str]()
-    for known in exits.guards_of_nothing(oms.orders().values(), oms.book().positions):
+    for known in exits.guards_of_nothing(oms.unfinished().values(), oms.book().positions):
         name = known.request.client_order_id
         try:
             ended = oms.cancel(name)
@@ -146,7 +146,7 @@ def sweep(ctx: Context, oms: Oms) -> tuple[list[str], list[str]]:
 
 def covered(oms: Oms, position: Position, stop: Decimal) -> bool:
     """Say whether an order at the broker guards every share held, at this stop or nearer to the market."""
-    found = [o for o in exits.guards(oms.orders().values(), position.signal_id) if exits.is_at_broker(o)]
+    found = [o for o in exits.guards(oms.unfinished().values(), position.signal_id) if exits.is_at_broker(o)]
     return any(
         o.remaining == position.quantity and stops.nearer(position.side, stop, _stop_of(o)) == _stop_of(o)
         for o in found
@@ -155,12 +155,12 @@ def covered(oms: Oms, position: Position, stop: Decimal) -> bool:
 
 def _known_guard(ctx: Context, oms: Oms, past: Panel, signal_id: str) -> Order | None:
     """Return the protective order that rests, after one that may never have arrived was sent again by its name."""
-    for known in exits.guards(oms.orders().values(), signal_id):
+    for known in exits.guards(oms.unfinished().values(), signal_id):
         if not exits.is_at_broker(known):
             cleared = clear(ctx, oms, past, known.request)
             if cleared is not None:
                 oms.submit(cleared)
-    return exits.resting(oms.orders().values(), signal_id)
+    return exits.resting(oms.unfinished().values(), signal_id)
 
 
 def _keep(ctx: Context, oms: Oms, past: Panel, found: Order, wanted: Levels) -> Guard:
@@ -291,12 +291,12 @@ def raw_closes(past: Panel, symbol: str, first: date, changes: Iterable[Split]) 
     """
     if symbol not in past.symbols:
         return ()
-    alone, known, found = past.select({symbol}), tuple(changes), []
-    start = int(np.searchsorted(alone.session, past.calendar.number(first)))
-    for row in range(start, len(alone)):
-        day = past.calendar.sessions[alone.session[row]]
+    mine, known, found = past[symbol], tuple(changes), []
+    start = int(np.searchsorted(mine.session, past.calendar.number(first)))
+    for row in range(start, len(mine)):
+        day = past.calendar.sessions[mine.session[row]]
         ratio = corporate.ratio_after(known, symbol, past.calendar.closes_at(day))
-        raw = float(alone.close[row]) * float(alone.raw_factor[row])
+        raw = float(mine.close[row]) * float(past.raw_factor[mine.first_row + row])
         found.append(Close(session=day, price=raw / float(ratio)))
     return tuple(found)
 

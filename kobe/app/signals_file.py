@@ -12,6 +12,15 @@ if TYPE_CHECKING:
 DATASET = "dataset.parquet"
 
 
+def stamp(folder: Path) -> tuple[int, ...] | None:
+    """Return which file the data set of a `wf_outputs` folder is; None where there is none."""
+    try:
+        found = (folder / DATASET).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def read_signals(folder: Path, needed: Sequence[str]) -> "pl.DataFrame":
     """Read the data set of a `wf_outputs` folder.
 

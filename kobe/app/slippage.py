@@ -48,10 +48,11 @@ class Measured:
 
 def samples(ctx: Context, day: date | None = None) -> list[Sample]:
     """Return every order with fills of the ledger as a measurement, oldest first; or those of one session."""
-    quoted = slippage.quotes(ctx.ledger.events(desk.QUOTES))
-    found = []
+    oms, found = desk.manager(ctx), []
+    asked = oms.orders() if day is None else oms.recent(day)
+    quoted = slippage.quotes(e for e in ctx.ledger.events(desk.QUOTES) if e.entity in asked)
     span = None if day is None else (midnight(day), midnight(day + timedelta(days=1)))
-    for order in desk.manager(ctx).orders().values():
+    for order in asked.values():
         if order.fills and (span is None or span[0] <= order.fills[0].at < span[1]):
             opened = open_of(ctx, order.request.symbol, new_york_date(order.fills[0].at))
             found.append(slippage.sample(order, quoted.get(order.request.client_order_id), opened))

@@ -127,7 +127,7 @@ def watch(ctx: Context, oms: Oms, account: Account, differences: list[str]) -> N
     money = equity.standing(ctx, account)
     facts = breakers.collect(
         ctx, equity_usd=account.equity_usd, last_equity_usd=money.last_usd, trades=oms.book().trades,
-        orders=list(oms.orders().values()), newest=_newest_bar(ctx),
+        orders=oms.orders(), newest=_newest_bar(ctx),
         differences=differences,
     )  # fmt: skip
     breakers.watch(ctx, facts)

@@ -1,6 +1,7 @@
 """`kobe weekly-report`: the week's money, the evidence against last week's, the models, the refusals, the jobs."""
 
 import json
+import os
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -105,10 +106,10 @@ def _figures_of(told: dict[str, Any]) -> dict[str, float | None]:
 
 def _last_report(ctx: Context, first: date) -> dict[str, Any]:
     """Return the evidence as the newest weekly report before a session told it; nothing where none can be read."""
-    days = sorted((p.parent.name, p) for p in ctx.paths.reports.glob(f"*/{WEEKLY}.json") if p.parent.name < str(first))
-    for _, path in reversed(days):
+    days = os.listdir(ctx.paths.reports) if ctx.paths.reports.is_dir() else []  # noqa: PTH208 - one of each session
+    for day in sorted((name for name in days if name < str(first)), reverse=True):
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
+            told = json.loads((ctx.paths.reports / day / f"{WEEKLY}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         if isinstance(told, dict) and isinstance(told.get("evidence"), dict):

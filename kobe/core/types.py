@@ -243,15 +243,11 @@ class OrderStatus(Enum):
     REPLACED = ("replaced", True)
     ABANDONED = ("abandoned", True)
 
-    @property
-    def word(self) -> str:
+    def __init__(self, word: str, is_final: bool) -> None:
+        self.word = word
         """Name of the state as stored and printed."""
-        return self.value[0]
-
-    @property
-    def is_final(self) -> bool:
+        self.is_final = is_final
         """Whether nothing can happen to the order any more."""
-        return self.value[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The order manager: the intent is durable before the wire, and the broker is asked before anything is repeated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -55,6 +55,10 @@ class Oms:
     def unfinished(self) -> dict[str, Order]:
         """Return the orders whose status is not final, by client order id."""
         return self.fold.unfinished()
+
+    def recent(self, first: date, names: Iterable[str] = ()) -> dict[str, Order]:
+        """Return the orders of a span of dates up to now, those not final, and some by name (`OrderFold.recent`)."""
+        return self.fold.recent(first, names)
 
     def intents(self) -> list[tuple[Order, datetime]]:
         """Return every order with the instant its intent was written."""

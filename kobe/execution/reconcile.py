@@ -130,7 +130,13 @@ def shares_by_symbol(positions: Iterable[Position]) -> dict[str, int]:
 
 
 def compare(orders: Mapping[str, Order], positions: Iterable[Position], theirs: Theirs) -> tuple[Difference, ...]:
-    """Return every difference, sorted; none means the books are equal."""
+    """Return every difference, sorted; none means the books are equal.
+
+    Args:
+        orders: ours by name: those that are not final, those since the broker was asked, and all that it names.
+        positions: ours.
+        theirs: the broker's word.
+    """
     held = shares_by_symbol(positions)
     found = [_of_stranger(o, held, theirs.shares) for name, o in theirs.orders.items() if name not in orders]
     for name, mine in orders.items():

@@ -17,7 +17,7 @@ from kobe.core.panel import Floats
 from kobe.learning import calibrate
 from kobe.learning import drift_statistics as tests
 from kobe.learning.drift_states import ENTER, Evidence, Level
-from kobe.learning.drift_statistics import Sessions
+from kobe.learning.drift_statistics import Past, Sessions
 from kobe.learning.model import StrategyRecord
 
 WINDOW, LEAST_SIGNALS = 60.0, 20.0  # effective signals: what is judged, and less than which says nothing
@@ -200,7 +200,12 @@ def money(recent: Trades, window: Window, reference: Reference, *, seed: int, in
 
 
 def signs(
-    window: Window, reference: Reference, odds: Floats, features: Mapping[str, tuple[Floats, Floats]], *, seed: int
+    window: Window,
+    reference: Reference,
+    odds: Floats,
+    features: Mapping[str, tuple[Floats | Past, Floats]],
+    *,
+    seed: int,
 ) -> list[Reading]:
     """Return the family of signs: calibration, and the stability index of every feature that ever varied.
 

@@ -5,6 +5,7 @@ counts effective signals (Kish's design effect over blocks of sessions), and the
 with is a sample too. With independent signals and a known rate the figures are the textbook's.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -79,6 +80,7 @@ def lower_tail(wins: float, n: float, rate: float) -> float:
     return 1.0 if wins >= n else float(betainc(n - wins, wins + 1.0, 1.0 - rate))
 
 
+@functools.lru_cache(maxsize=256)
 def critical_rate(n: float, rate: float, level: float = 0.05) -> float:
     """Return the highest win rate of n signals that is too low at a level; NaN when none is."""
     from scipy.special import betainc
@@ -164,7 +166,38 @@ class Shift:
     p: float
 
 
-def shift(reference: Floats, recent: Floats, level: float = 0.05) -> Shift:
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A feature's past in ten quantile bins, for many comparisons with it.
+
+    Attributes:
+        edges: float64, of the bins.
+        codes: uint8[m], the bin of each value in order of time; unknown is the last bin.
+        shares: float64[bins], of the past in each.
+    """
+
+    edges: Floats
+    codes: npt.NDArray[np.uint8]
+    shares: Floats
+
+    @classmethod
+    def of(cls, reference: Floats) -> "Past":
+        """Sort values into bins, float64[m] in order of time; NaN where unknown."""
+        known = reference[~np.isnan(reference)]
+        edges = np.unique(np.quantile(known, np.linspace(0, 1, PSI_BINS + 1)[1:-1])) if len(known) else np.zeros(0)
+        codes = _codes(reference, edges)
+        shares = np.bincount(codes, minlength=len(edges) + 2) / max(len(codes), 1)
+        return cls(edges, codes.astype(np.uint8), shares)
+
+    def counts_before(self, places: Ints) -> Ints:
+        """Return how many of the first so many values are in each bin, int64[len(places), bins]; places ascend."""
+        bins = len(self.shares)
+        stretch = np.searchsorted(places, np.arange(len(self.codes)), side="right")
+        cells = np.bincount(stretch * bins + self.codes, minlength=(len(places) + 1) * bins)
+        return np.cumsum(cells.reshape(-1, bins), axis=0)[:-1]
+
+
+def shift(reference: Floats | Past, recent: Floats, level: float = 0.05) -> Shift:
     """Compare a feature's recent values with its past in ten quantile bins of the past; unknown is a bin of its own.
 
     The null is a scaled chi-squared. For independent values it has B - 1 degrees of freedom and the scale 1/n + 1/m.
@@ -172,23 +205,23 @@ def shift(reference: Floats, recent: Floats, level: float = 0.05) -> Shift:
     signals of the past differ from the whole past, where that is more (Rao and Scott 1981).
 
     Args:
-        reference: float64[m], in order of time; NaN where unknown.
+        reference: float64[m], in order of time; NaN where unknown. Or what `Past.of` made of it.
         recent: float64[n], likewise.
         level: of the critical value.
     """
     from scipy.special import chdtrc, chdtri
 
-    known = reference[~np.isnan(reference)]
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, PSI_BINS + 1)[1:-1])) if len(known) else np.zeros(0)
-    old, new = _codes(reference, edges), _codes(recent, edges)
-    shares = np.bincount(old, minlength=len(edges) + 2) / max(len(old), 1)
+    past = reference if isinstance(reference, Past) else Past.of(reference)
+    new, shares = _codes(recent, past.edges), past.shares
     bins = int(np.count_nonzero(shares))
     if bins < 2 or len(new) == 0:
         return Shift(value=math.nan, expected=math.nan, critical=math.nan, p=math.nan)
     value = psi(shares, np.bincount(new, minlength=len(shares)) / len(new))
-    noise = 1.0 / len(new) + 1.0 / len(old)
+    noise = 1.0 / len(new) + 1.0 / len(past.codes)
     mean, freedom = (bins - 1) * noise, float(bins - 1)
-    own = _own(old, shares, len(new)) * (noise / (1.0 / len(new) - 1.0 / len(old)) if len(old) > len(new) else 1.0)
+    own = _own(past, len(new)) * (
+        noise / (1.0 / len(new) - 1.0 / len(past.codes)) if len(past.codes) > len(new) else 1.0
+    )
     if len(own) > 1 and own.mean() > mean:
         mean = float(own.mean())
         freedom = min(freedom, 2.0 * mean**2 / float(own.var()))
@@ -202,14 +235,14 @@ def _codes(values: Floats, edges: Floats) -> Ints:
     return np.where(np.isnan(values), len(edges) + 1, codes).astype(np.int64)
 
 
-def _own(codes: Ints, shares: Floats, n: int) -> Floats:
+def _own(past: Past, n: int) -> Floats:
     """Stability indices of stretches of n signals of the past; empty when the past holds fewer than three."""
-    if len(codes) < 3 * n:
+    if len(past.codes) < 3 * n:
         return np.zeros(0)
-    running = np.zeros((len(codes) + 1, len(shares)))
-    np.cumsum(codes[:, None] == np.arange(len(shares)), axis=0, out=running[1:])
-    starts = np.unique(np.linspace(0, len(codes) - n, PSI_STARTS).astype(np.int64))
-    a = np.maximum((running[starts + n] - running[starts]) / n, PSI_FLOOR)
-    e = np.maximum(shares, PSI_FLOOR)
+    starts = np.unique(np.linspace(0, len(past.codes) - n, PSI_STARTS).astype(np.int64))
+    places, at = np.unique(np.concatenate([starts, starts + n]), return_inverse=True)
+    before = past.counts_before(places)[at].reshape(2, len(starts), -1)
+    a = np.maximum((before[1] - before[0]) / n, PSI_FLOOR)
+    e = np.maximum(past.shares, PSI_FLOOR)
     found: Floats = ((a - e) * np.log(a / e)).sum(axis=1)
     return found

@@ -51,9 +51,9 @@ class BreakerFacts:
         now: instant.
         session: the session of today, or the last one before it.
         equity_usd, last_equity_usd: now, and at the close before with money moved since then included.
-        trades: (signal id, net dollars) of closed trades, oldest first.
+        trades: (signal id, net dollars) of closed trades, oldest first; at least as many of the newest as are judged.
         errors: instants of broker and data errors.
-        orders: (client order id, whether the broker rejected it), oldest first.
+        orders: (client order id, whether the broker rejected it), oldest first; as many of the newest likewise.
         sessions_behind: how many sessions the newest bar is older than the last complete session.
         differences: between our books and the broker's; None when they were not compared.
         probes: client order id -> whether anything of it filled; None while it is open. Missing ones are open.

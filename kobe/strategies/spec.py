@@ -1,7 +1,7 @@
 """What a strategy is to the rest of kobe, and the conditions every strategy's signals share."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from typing import Any
 
@@ -74,7 +74,7 @@ class Strategy:
         Raises:
             ConfigError: a name is not a parameter of this strategy.
         """
-        known = asdict(self.defaults)
+        known = [f.name for f in fields(self.defaults)]
         unknown = sorted(set(changes) - set(known))
         if unknown:
             raise ConfigError(

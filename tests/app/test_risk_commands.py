@@ -39,7 +39,8 @@ def later(ctx, day, hour=11, minute=0):
 def facts(ctx, **changed):
     known = {"equity_usd": D(10_000), "last_equity_usd": D(10_000), "trades": (), "orders": (), "newest": None,
              "differences": ()}  # fmt: skip
-    return breakers.collect(ctx, **known | changed)
+    known |= changed
+    return breakers.collect(ctx, **known | {"orders": {o.request.client_order_id: o for o in known["orders"]}})
 
 
 def lost_trades(ctx, count):

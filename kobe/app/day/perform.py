@@ -119,7 +119,9 @@ def _end(
     told: bool = True,
 ) -> None:  # fmt: skip
     """Record an end, give the job up where its rule says so, and tell people."""
-    detail = textwrap.shorten("; ".join(document.summary), DETAIL_CHARACTERS, placeholder=" ...")
+    detail = " ".join("; ".join(document.summary).split())
+    if len(detail) > DETAIL_CHARACTERS:
+        detail = textwrap.shorten(detail, DETAIL_CHARACTERS, placeholder=" ...")
     _record(ctx, job, session, started, status, detail, failure)
     if status in runs.BAD_ENDS and recovery.is_given_up(runs.standing(ctx.ledger, job.name, session)):
         status = runs.GIVEN_UP

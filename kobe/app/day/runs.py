@@ -96,10 +96,20 @@ def _append(ledger: Ledger, job: str, session: date, kind: str, payload: dict[st
 
 def begun(ledger: Ledger, day: date) -> list[date]:
     """Return the sessions before a date in which anything was recorded, oldest first; of the last two years."""
-    found = []
+    return [date.fromisoformat(told) for told in _begun(ledger, day)]
+
+
+def has_begun(ledger: Ledger, day: date) -> bool:
+    """Say whether anything was recorded in a session before a date, of the last two years."""
+    years = range(day.year - _YEARS_BACK + 1, day.year + 1)
+    return any(e.payload["session"] < str(day) for year in years for e in ledger.events(BEGUN, entity=str(year)))
+
+
+def _begun(ledger: Ledger, day: date) -> list[str]:
+    found, before = list[str](), str(day)
     for year in range(day.year - _YEARS_BACK + 1, day.year + 1):
-        found += [date.fromisoformat(e.payload["session"]) for e in ledger.events(BEGUN, entity=str(year))]
-    return sorted(d for d in found if d < day)
+        found += [e.payload["session"] for e in ledger.events(BEGUN, entity=str(year))]
+    return sorted(told for told in found if told < before)
 
 
 def last_runs(ledger: Ledger, day: date) -> list[tuple[str, str, str, str]]:
@@ -108,8 +118,8 @@ def last_runs(ledger: Ledger, day: date) -> list[tuple[str, str, str, str]]:
     Only the last few sessions with any run are looked at, so that it costs the same after ten years.
     """
     latest: dict[str, Event] = {}
-    for session in [*begun(ledger, day)[-LOOKED_BACK:], day]:
-        latest |= {e.payload["job"]: e for e in ledger.events(STREAM, entity=str(session)) if e.kind != STARTED}
+    for session in [*_begun(ledger, day)[-LOOKED_BACK:], str(day)]:
+        latest |= {e.payload["job"]: e for e in ledger.events(STREAM, entity=session) if e.kind != STARTED}
     ordered = sorted(latest.values(), key=lambda e: e.sequence)
     return [(e.payload["job"], e.payload["session"], e.kind, e.payload["detail"]) for e in ordered]
 
@@ -117,8 +127,8 @@ def last_runs(ledger: Ledger, day: date) -> list[tuple[str, str, str, str]]:
 def given_up(ledger: Ledger, day: date) -> list[str]:
     """Return the jobs that were given up in the last sessions with a run and have not been done since."""
     lost: dict[str, bool] = {}
-    for session in [*begun(ledger, day)[-LOOKED_BACK:], day]:
-        for event in ledger.events(STREAM, entity=str(session)):
+    for session in [*_begun(ledger, day)[-LOOKED_BACK:], str(day)]:
+        for event in ledger.events(STREAM, entity=session):
             if event.kind in (GIVEN_UP, DONE):
                 lost[event.payload["job"]] = event.kind == GIVEN_UP
     return [name for name, is_lost in lost.items() if is_lost]

@@ -85,7 +85,7 @@ def _is_held_up(mine: Standing, needed: list[Standing]) -> bool:
 
 
 def _looked_at(ctx: Context, today: date) -> list[date]:
-    before = [ctx.calendar.previous(today)] if runs.begun(ctx.ledger, today) else []
+    before = [ctx.calendar.previous(today)] if runs.has_begun(ctx.ledger, today) else []
     return before + ([today] if today in ctx.calendar else [])
 
 

@@ -13,6 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from kobe.core.clock import Clock, midnight, new_york_date
+from kobe.core.panel import Panel
 from kobe.core.ports import Account, Asset, BrokerOrder, CashMove, CorporateChange, Execution, Ledger, Quote
 from kobe.core.types import OrderRequest, OrderStatus
 from kobe.core.units import fee_cents, to_cents, to_decimal
@@ -32,6 +33,18 @@ def make(kit: BrokerKit) -> "SimBroker":
     return SimBroker(ledger=kit.books, market=kit.market, clock=kit.clock, terms=kit.terms)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _State:
+    """An instant, the last event of the books, and the bars, which an account without orders and shares needs not."""
+
+    at: datetime
+    sequence: int
+    bars: Panel | None
+
+    def is_same(self, other: "_State") -> bool:
+        return self.at == other.at and self.sequence == other.sequence and self.bars is other.bars
+
+
 @dataclass(kw_only=True)
 class SimBroker:
     """A broker in this process with durable books. The name of an order is its identity."""
@@ -43,6 +56,8 @@ class SimBroker:
     name: str = "sim"
     environment: str = "sim"
     _quiet_until: dict[str, date] = field(default_factory=dict)
+    _settled: _State | None = None
+    _account: tuple[_State, Account] | None = None
 
     def __post_init__(self) -> None:
         self.books = SimBooks(ledger=self.ledger, cash_usd=self.terms.cash_usd)
@@ -95,9 +110,7 @@ class SimBroker:
         """Return every order, or those placed from a New York date on and those still open."""
         self._settle()
         now = self.clock.now()
-        known = self.books.orders.items()
-        first = None if since is None else midnight(since)
-        wanted = [n for n, k in known if first is None or k.placed >= first or k.is_open(now)]
+        wanted = list(self.books.orders) if since is None else self.books.placed_since(since, now)
         return [self.books.told(name, now) for name in wanted]
 
     def _tell(self, name: str) -> BrokerOrder:
@@ -111,7 +124,13 @@ class SimBroker:
 
     def account(self) -> Account:
         """Return cash, equity at the last known prices, and positions."""
-        self._settle()
+        state = self._settle()
+        if state.bars is None or self._account is None or not self._account[0].is_same(state):
+            self._account = state, self._valued()
+        known = self._account[1]
+        return replace(known, positions=dict(known.positions))
+
+    def _valued(self) -> Account:
         now = self.clock.now()
         cash, held = self.books.holdings(now)
         worth = sum((self._mark(s) * n for s, n in held.items()), Decimal(0))
@@ -246,16 +265,29 @@ class SimBroker:
 
     # -- what the market did since -----------------------------------------------------------------------------
 
-    def _settle(self) -> None:
-        """Let the sessions since each resting order and each holding work on them, one step after the other."""
+    def _settle(self) -> _State:
+        """Let the sessions since each resting order and each holding work on them, one step after the other.
+
+        Returns:
+            What it was done with: while that is the same nothing is left to do.
+        """
         self.books.refresh()
-        while self._next_step() is not None:
-            with self._writing():
-                step = self._next_step()
-                if isinstance(step, Split):
-                    self.books.write_split(step)
-                elif step is not None:
-                    self._act(*step)
+        state = self._state()
+        if self._settled is None or not self._settled.is_same(state):
+            while self._next_step() is not None:
+                with self._writing():
+                    step = self._next_step()
+                    if isinstance(step, Split):
+                        self.books.write_split(step)
+                    elif step is not None:
+                        self._act(*step)
+            self._settled = state = self._state()
+        return state
+
+    def _state(self) -> _State:
+        now = self.clock.now()
+        works = bool(self.books.undecided or self.books.holdings(now)[1])
+        return _State(at=now, sequence=self.books.seen, bars=self.market.bars() if works else None)
 
     def _next_step(self) -> Split | tuple[Known, Trigger] | None:
         """Return what happened first of all that is not written down yet."""

@@ -108,12 +108,13 @@ class SimBooks:
     cash_usd: Decimal
     orders: dict[str, Known] = field(default_factory=dict)
     undecided: dict[str, Known] = field(default_factory=dict)
+    placed: dict[date, list[str]] = field(default_factory=dict)
     splits: dict[tuple[str, date], Split] = field(default_factory=dict)
     first_traded: dict[str, date] = field(default_factory=dict)
     _late: dict[str, Known] = field(default_factory=dict)
     _ended: dict[str, BrokerOrder] = field(default_factory=dict)
     _moves: list["_Move"] = field(default_factory=list)
-    _seen: int = 0
+    seen: int = 0
     _reached: tuple[int, Decimal, dict[str, int]] = (0, NOTHING, {})  # how many moves are summed up, and to what
 
     def __post_init__(self) -> None:
@@ -121,15 +122,16 @@ class SimBooks:
 
     def refresh(self) -> None:
         """Take in what was written since the last time, by whomever."""
-        for event in self.ledger.events(STREAM, after=self._seen):
+        for event in self.ledger.events(STREAM, after=self.seen):
             self._take(event)
-            self._seen = event.sequence
+            self.seen = event.sequence
 
     def forget(self) -> None:
         """Begin anew: what was read may have been undone."""
-        for kept in (self.orders, self.undecided, self.splits, self.first_traded, self._late, self._ended, self._moves):
+        told = (self.orders, self.undecided, self.placed, self.splits, self.first_traded)
+        for kept in (*told, self._late, self._ended, self._moves):
             kept.clear()
-        self._seen, self._reached = 0, (0, self.cash_usd, {})
+        self.seen, self._reached = 0, (0, self.cash_usd, {})
 
     def told(self, name: str, now: datetime) -> BrokerOrder:
         """Return an order as it is told at an instant; what is told as ended does not change any more."""
@@ -141,6 +143,12 @@ class SimBooks:
         if not known.is_open(now):
             self._ended[name] = told
         return told
+
+    def placed_since(self, first: date, now: datetime) -> list[str]:
+        """Return the orders placed from a New York date on, and those still open, oldest first."""
+        placed = [name for day, names in self.placed.items() if day >= first for name in names]
+        wanted = dict.fromkeys([*placed, *(o.request.client_order_id for o in self._open(now, ""))])
+        return sorted(wanted, key=lambda name: self.orders[name].placed)
 
     def holdings(self, until: datetime) -> tuple[Decimal, dict[str, int]]:
         """Return cash and shares by symbol after everything told up to an instant."""
@@ -189,6 +197,7 @@ class SimBooks:
         if event.kind == "accepted":
             known = Known(request=order.request_from(told), placed=from_ns(event.at_ns))
             self.orders[name] = self.undecided[name] = known
+            self.placed.setdefault(new_york_date(known.placed), []).append(name)
         elif event.kind == "fill":
             self._take_deal(name, _deal(told))
         elif event.kind == "split":

@@ -7,9 +7,11 @@ an address may begin with; a path is SQLite.
 
 import json
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +30,9 @@ Row = dict[str, Any]
 _DOCTOR = "kobe doctor"
 _PAGE_ROWS = 5_000
 _CARRIED_STREAMS = 64
+
+
+_sequence = attrgetter("sequence")
 
 
 class _Carried(NamedTuple):
@@ -139,9 +144,10 @@ class SqlLedger:
             ExternalError: the ledger does not answer.
             ConfigError: the ledger cannot be read.
         """
-        if after or self._current is not None:  # what a transaction reads may be undone with it
-            return self._events(self._asked_for(stream, entity, after))
         known = self._carried.get((stream, entity), _NOTHING)
+        # what a transaction reads may be undone with it
+        if self._current is not None or (after and not known.events):
+            return self._events(self._asked_for(stream, entity, after))
         rows = self._asked_for(stream, entity, known.sequence - 1)
         if known.events and (not rows or rows[0] != known.last):
             known, rows = _NOTHING, self._asked_for(stream, entity, 0)  # another ledger lies there now
@@ -150,7 +156,7 @@ class SqlLedger:
         if rows:
             known = _Carried((*known.events, *self._events(rows)), rows[-1])
             self._carried.keep((stream, entity), known)
-        return list(known.events)
+        return list(known.events[bisect_right(known.events, after, key=_sequence) :] if after else known.events)
 
     def _asked_for(self, stream: str, entity: str | None, after: int) -> list[tuple[Any, ...]]:
         asked: Row = {"stream": stream, "after": after}
@@ -238,10 +244,7 @@ class SqlLedger:
 
     def _rows(self, statement: str, values: Row) -> list[tuple[Any, ...]]:
         current = self._current
-        if current is not None:
-            return current(statement, values)
-        with self._database.reading() as ask:
-            return [] if ask is None else ask(statement, values)
+        return self._database.rows(statement, values) if current is None else current(statement, values)
 
     def _append(self, event: Row) -> bool:
         if self._local.spoiled is not None:

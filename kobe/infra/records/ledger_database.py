@@ -28,6 +28,10 @@ class Database(Protocol):
         """Read; None where nothing was ever written."""
         ...
 
+    def rows(self, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Read once; nothing where nothing was ever written."""
+        ...
+
     def writing(self) -> AbstractContextManager[Ask]:
         """Hold the only right to write: the transaction is kept when the block ends and undone when it raises."""
         ...

@@ -75,6 +75,11 @@ class PostgresDatabase:
         with self._connected() as connection:
             yield self._asking(connection) if self._checked or self._is_made(connection) else None
 
+    def rows(self, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Read once; nothing where no ledger was made yet."""
+        with self.reading() as ask:
+            return [] if ask is None else ask(statement, values)
+
     @contextmanager
     def writing(self) -> Iterator[Ask]:
         """Hold the schema's only right to write for as long as the block lasts."""
