@@ -1,6 +1,6 @@
 """What `kobe drift` says: where each strategy stands, every statistic behind it, and what could not have been seen."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import date
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ from kobe.learning.drift_states import MEANING, Level
 from kobe.reports.document import Document, Section, Table, jsonable
 
 FALL = 0.13  # the power printed is that against .58 -> .45 (DOMAIN 3.6)
+READING = [f.name for f in fields(Reading)]
 TOO_FEW, NO_RECORD = "too_few_signals", "no_record"
 
 
@@ -38,9 +39,7 @@ class Judged:
             found |= {
                 "judged": len(window.trades), "effective": window.effective, "size": window.size,
                 "power": _power(window, reference), "reference": asdict(reference),
-                "readings": [
-                    asdict(r) | {"verdict": verdict(r, worst).name} for r, worst in _with_worst(self)
-                ],
+                "readings": [_flat(r, worst) for r, worst in _with_worst(self)],
             }  # fmt: skip
         plain: dict[str, Any] = jsonable(found)
         return plain
@@ -58,6 +57,10 @@ class Judgement:
     standing: dict[str, str]
     banners: tuple[str, ...]
     dry_run: bool
+
+
+def _flat(reading: Reading, worst: Level) -> dict[str, Any]:
+    return {name: getattr(reading, name) for name in READING} | {"verdict": verdict(reading, worst).name}
 
 
 def _with_worst(judged: Judged) -> list[tuple[Reading, Level]]:

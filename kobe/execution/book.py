@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 
-from kobe.core.clock import new_york_date
+from kobe.core.clock import midnight, new_york_date
 from kobe.core.types import Effect, Fill, Order, Position, Side, Trade
 from kobe.core.units import to_cents
 from kobe.execution.corporate import Split
@@ -309,9 +309,9 @@ def day_used_usd(orders: Iterable[tuple[Order, datetime]], now: datetime) -> Dec
 
     Final orders count what was filled, all others their whole limit: UNKNOWN keeps its reservation.
     """
-    today, used = new_york_date(now), Decimal(0)
+    begins, used = midnight(new_york_date(now)), Decimal(0)
     for order, intended in orders:
-        if order.request.effect is not Effect.OPEN or new_york_date(intended) < today:
+        if order.request.effect is not Effect.OPEN or intended < begins:
             continue
         if order.status.is_final:
             used += sum((f.price * f.quantity for f in order.fills), Decimal(0))

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 from kobe.core.clock import Clock
 from kobe.core.errors import ConfigError, ExternalError, KobeError
 from kobe.core.ids import canonical_json
-from kobe.infra import durable
+from kobe.infra import durable, file_lock
 
 if TYPE_CHECKING:
-    from filelock import BaseFileLock
+    from collections.abc import Callable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_POLL_S = 0.01
 
 
 class Lease:
@@ -51,7 +50,7 @@ class Lease:
         self._clock = clock
         self._path = folder / f"{name}.lock"
         self._holder = folder / f"{name}.holder.json"
-        self._lock: BaseFileLock | None = None
+        self._give_back: Callable[[], None] | None = None
 
     def acquire(self, timeout_s: float = 0.0) -> Self:
         """Take the lease, waiting at most so long.
@@ -60,13 +59,10 @@ class Lease:
             ExternalError: another process holds it; the message names its process id.
             ConfigError: the folder cannot be written.
         """
-        from filelock import FileLock, Timeout
-
         try:
             durable.make_folder(self._path.parent)
-            lock = FileLock(self._path, poll_interval=_POLL_S, thread_local=False, fallback_to_soft=False)
-            lock.acquire(timeout=timeout_s)
-        except Timeout as error:
+            give_back = file_lock.hold(self._path, timeout_s)
+        except file_lock.Busy as error:
             raise self._held() from error
         except OSError as error:
             raise durable.fault(error, self._path) from error
@@ -75,24 +71,24 @@ class Lease:
             with suppress(KobeError):  # it decides nothing: a full disk must not keep anybody from an exit
                 durable.overwrite(self._holder, self._introduction())
         except BaseException:
-            lock.release()
+            give_back()
             raise
-        self._lock = lock
+        self._give_back = give_back
         return self
 
     def release(self) -> None:
         """Give the lease back; without one, nothing happens."""
-        if self._lock is None:
+        if self._give_back is None:
             return
+        give_back, self._give_back = self._give_back, None
         try:
             if self._holder.is_file():
                 durable.overwrite(self._holder, b"")
         finally:
-            self._lock.release()
-            self._lock = None
+            give_back()
 
     def __enter__(self) -> Self:
-        return self if self._lock is not None else self.acquire()
+        return self if self._give_back is not None else self.acquire()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

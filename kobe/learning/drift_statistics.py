@@ -189,13 +189,6 @@ class Past:
         shares = np.bincount(codes, minlength=len(edges) + 2) / max(len(codes), 1)
         return cls(edges, codes.astype(np.uint8), shares)
 
-    def counts_before(self, places: Ints) -> Ints:
-        """Return how many of the first so many values are in each bin, int64[len(places), bins]; places ascend."""
-        bins = len(self.shares)
-        stretch = np.searchsorted(places, np.arange(len(self.codes)), side="right")
-        cells = np.bincount(stretch * bins + self.codes, minlength=(len(places) + 1) * bins)
-        return np.cumsum(cells.reshape(-1, bins), axis=0)[:-1]
-
 
 def shift(reference: Floats | Past, recent: Floats, level: float = 0.05) -> Shift:
     """Compare a feature's recent values with its past in ten quantile bins of the past; unknown is a bin of its own.
@@ -239,10 +232,23 @@ def _own(past: Past, n: int) -> Floats:
     """Stability indices of stretches of n signals of the past; empty when the past holds fewer than three."""
     if len(past.codes) < 3 * n:
         return np.zeros(0)
-    starts = np.unique(np.linspace(0, len(past.codes) - n, PSI_STARTS).astype(np.int64))
-    places, at = np.unique(np.concatenate([starts, starts + n]), return_inverse=True)
-    before = past.counts_before(places)[at].reshape(2, len(starts), -1)
+    cut, ends = _stretches(len(past.codes), n)
+    bins = len(past.shares)
+    cells = np.bincount(cut * bins + past.codes, minlength=(int(ends.max()) + 2) * bins)
+    before = np.cumsum(cells.reshape(-1, bins), axis=0)[ends].reshape(2, -1, bins)
     a = np.maximum((before[1] - before[0]) / n, PSI_FLOOR)
     e = np.maximum(past.shares, PSI_FLOOR)
     found: Floats = ((a - e) * np.log(a / e)).sum(axis=1)
     return found
+
+
+@functools.lru_cache(maxsize=8)
+def _stretches(m: int, n: int) -> tuple[Ints, Ints]:
+    """Cut m values where stretches of n begin and end; the same for every feature.
+
+    Returns:
+        int64[m], the cut each value is after; int64[2 * stretches], the cuts where they begin, then where they end.
+    """
+    starts = np.unique(np.linspace(0, m - n, PSI_STARTS).astype(np.int64))
+    places, ends = np.unique(np.concatenate([starts, starts + n]), return_inverse=True)
+    return np.searchsorted(places, np.arange(m), side="right"), ends

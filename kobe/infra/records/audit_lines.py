@@ -14,8 +14,6 @@ import hashlib
 import json
 import os
 import re
-import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +24,7 @@ from typing import Any, BinaryIO, NamedTuple
 from kobe.core.clock import as_utc
 from kobe.core.errors import ExternalError, IntegrityError
 from kobe.core.ids import canonical_json
-from kobe.infra import durable
+from kobe.infra import durable, file_lock
 
 CHAIN = "audit.jsonl"
 HEAD = "HEAD"
@@ -44,7 +42,6 @@ _LINE_BYTES = 1 << 13  # most lines are shorter
 # canonical_json with the encoder made once: a group of records is mostly this
 _SAY = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
 _LOCK_TIMEOUT_S = 30.0
-_LOCK_POLL_S = 0.002
 
 
 class Head(NamedTuple):
@@ -265,44 +262,14 @@ def locked(folder: Path) -> Iterator[None]:
         ExternalError: another process kept the lock for longer than an append can take.
         OSError: the lock file cannot be opened.
     """
-    with _locked_here(folder / LOCK) if sys.platform != "win32" else _locked_by_library(folder / LOCK):
-        yield
-
-
-@contextmanager
-def _locked_here(path: Path) -> Iterator[None]:
-    """Hold the system's lock on a file; it ends with the process, however that ends."""
-    import fcntl
-
-    due = time.monotonic() + _LOCK_TIMEOUT_S
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > due:
-                    raise _held(path) from error
-                time.sleep(_LOCK_POLL_S)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _locked_by_library(path: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path, timeout=_LOCK_TIMEOUT_S, poll_interval=_LOCK_POLL_S, fallback_to_soft=False)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise _held(path) from error
+        give_back = file_lock.hold(folder / LOCK, _LOCK_TIMEOUT_S)
+    except file_lock.Busy as error:
+        raise _held(folder / LOCK) from error
     try:
         yield
     finally:
-        lock.release()
+        give_back()
 
 
 def _held(path: Path) -> ExternalError:
