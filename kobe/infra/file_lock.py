@@ -7,7 +7,8 @@ holds it on Windows.
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _POLL_S = 0.002
@@ -25,6 +26,16 @@ def hold(path: Path, timeout_s: float = 0.0) -> Callable[[], None]:
         OSError: the file cannot be opened.
     """
     return _by_library(path, timeout_s) if sys.platform == "win32" else _by_system(path, timeout_s)
+
+
+@contextmanager
+def held(path: Path, timeout_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock as long as the block lasts; raises as `hold`."""
+    give_back = hold(path, timeout_s)
+    try:
+        yield
+    finally:
+        give_back()
 
 
 def _by_system(path: Path, timeout_s: float) -> Callable[[], None]:

@@ -17,7 +17,7 @@ from typing import Any
 from kobe.core.clock import from_ns
 from kobe.core.errors import ExternalError, IntegrityError, KobeError
 from kobe.core.messages import Message, Severity
-from kobe.infra import durable
+from kobe.infra import durable, file_lock
 
 VERSION = 1
 BUSY_S = 10.0
@@ -136,12 +136,10 @@ class OutboxStore:
 
     def _make(self) -> None:
         """Make the file, one process at a time: two that switch it to WAL refuse each other."""
-        from filelock import FileLock, Timeout
-
         try:
             durable.make_folder(self.path.parent)
-            lock = FileLock(f"{self.path}.lock", timeout=BUSY_S, poll_interval=0.005, fallback_to_soft=False)
-            with lock, closing(self._opened()) as connection:
+            lock = self.path.with_name(f"{self.path.name}.lock")
+            with file_lock.held(lock, BUSY_S), closing(self._opened()) as connection:
                 found = connection.execute("PRAGMA user_version").fetchone()[0]
                 if found not in (0, VERSION):
                     raise IntegrityError("the outbox was written by another version of kobe", seen=found,
@@ -152,7 +150,7 @@ class OutboxStore:
                     for statement in _SCHEMA:
                         connection.execute(statement)
                     connection.execute("COMMIT")
-        except Timeout as error:
+        except file_lock.Busy as error:
             raise ExternalError("another process holds the outbox", seen=self.path, retryable=True) from error
         except OSError as error:
             raise durable.fault(error, self.path) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from kobe.core.clock import Clock
 from kobe.core.errors import ConfigError, ExternalError
 from kobe.core.ids import canonical_json
-from kobe.infra import durable
+from kobe.infra import durable, file_lock
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LOCK_WAIT_S = 10.0  # it is held for milliseconds; a stopped holder must not stop everybody
@@ -70,14 +70,11 @@ class TokenBucket:
 
     def _try(self) -> float:
         """Take a token if there is one; else return the seconds until there may be."""
-        from filelock import FileLock, Timeout
-
         try:
             durable.make_folder(self._path.parent)
-            lock = FileLock(self._lock_path, poll_interval=0.01, thread_local=False, fallback_to_soft=False)
-            with lock.acquire(timeout=_LOCK_WAIT_S):
+            with file_lock.held(self._lock_path, _LOCK_WAIT_S):
                 return self._try_alone()
-        except Timeout as error:
+        except file_lock.Busy as error:
             raise ExternalError(
                 "the request limit of the service is held by another process", seen=self._lock_path.name,
                 next_command="kobe doctor", retryable=True,

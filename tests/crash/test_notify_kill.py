@@ -23,7 +23,7 @@ AGAIN = "\\(maybe again\\)"
 WORK = """
 import os, sys
 from pathlib import Path
-import httpx2, filelock, sqlite3
+import httpx2, sqlite3
 from kit.killing import Countdown
 from kit.outboxes import outbox, told
 from kobe.core.messages import Severity

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kobe.core.clock import to_ns
 from kobe.core.errors import ExternalError, IntegrityError
 from kobe.core.ports import BrokerOrder, Event, Execution
 from kobe.core.types import Effect, Order, OrderRequest, OrderStatus, OrderType, Side
 from kobe.execution import answers, order
+from kobe.execution.reconcile import Theirs, compare
 
 NAME = "kobe-ibs_rsi-ABC-2024-05-31-long-open-1"
 REQUEST = OrderRequest(
@@ -146,3 +148,39 @@ def test_old_news_does_not_undo_what_is_known_but_lost_contact_does():
     unknown = order.apply(partial, event("status", {"status": "unknown"}, 3))
     assert unknown.status is OrderStatus.UNKNOWN
     assert order.apply(unknown, event("status", {"status": "accepted"}, 4)).status is OrderStatus.ACCEPTED
+
+
+class Told:
+    """A ledger of nothing but these events."""
+
+    def __init__(self, events: list[Event]) -> None:
+        self.all = events
+
+    def events(self, stream: str, *, entity: str | None = None, after: int = 0) -> list[Event]:
+        return [e for e in self.all if e.stream == stream and e.sequence > after and entity in (None, e.entity)]
+
+
+DAYS = st.dates(date(2024, 6, 1), date(2024, 6, 20))
+LIVES = st.lists(st.tuples(DAYS, DAYS, st.none() | WORDS, st.none() | WORDS), min_size=1, max_size=8)
+
+
+@given(LIVES, DAYS, st.integers(1, 40))
+def test_a_comparison_with_the_broker_needs_no_more_than_the_recent_orders(lives, since, pause):
+    """Whatever the sessions, the clocks and what either side says of an order; read in two goes like one."""
+    events, theirs = list[Event](), dict[str, BrokerOrder]()
+    for number, (session, at, ours, broker) in enumerate(lives):
+        name = f"{NAME}{number}"
+        asked = order.request_json(replace(REQUEST, client_order_id=name, session=session))
+        said = [("intent", asked)] + ([] if ours is None else [("status", {"status": ours.word, "detail": ""})])
+        for kind, payload in said:
+            then = replace(event(kind, payload, len(events) + 1), entity=name)
+            events.append(replace(then, at_ns=to_ns(datetime(at.year, at.month, at.day, 14, tzinfo=UTC))))
+        if broker is not None:
+            theirs[name] = replace(ANSWER, client_order_id=name, status=broker, filled=0, average_price=None)
+    fold = order.OrderFold(Told(events[:pause]))
+    fold.recent(since)
+    fold.ledger = Told(events)
+    word = Theirs(orders=theirs, shares={}, since=since)
+    recent = fold.recent(since, theirs)
+    assert compare(recent, (), word) == compare(fold.orders(), (), word)
+    assert recent.items() >= {n: o for n, o in fold.orders().items() if o.request.session >= since}.items()

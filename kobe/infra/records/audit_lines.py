@@ -263,13 +263,10 @@ def locked(folder: Path) -> Iterator[None]:
         OSError: the lock file cannot be opened.
     """
     try:
-        give_back = file_lock.hold(folder / LOCK, _LOCK_TIMEOUT_S)
+        with file_lock.held(folder / LOCK, _LOCK_TIMEOUT_S):
+            yield
     except file_lock.Busy as error:
         raise _held(folder / LOCK) from error
-    try:
-        yield
-    finally:
-        give_back()
 
 
 def _held(path: Path) -> ExternalError:

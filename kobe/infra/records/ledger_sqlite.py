@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kobe.core.errors import ConfigError, KobeError
-from kobe.infra import durable
+from kobe.infra import durable, file_lock
 from kobe.infra.records import ledger_database as database
 from kobe.infra.records import ledger_schema as schema
 from kobe.infra.records.ledger_database import Ask
@@ -171,23 +171,16 @@ class SqliteDatabase:
 
     def _make(self, connection: sqlite3.Connection) -> None:
         """Make a blank file a ledger. Two processes that switch a file to WAL refuse each other: one at a time."""
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(
-            self.path.with_name(f"{self.path.name}.lock"),
-            timeout=self._busy_timeout_s,
-            poll_interval=0.005,
-            fallback_to_soft=False,
-        )
+        lock = self.path.with_name(f"{self.path.name}.lock")
         try:
-            with lock:
+            with file_lock.held(lock, self._busy_timeout_s):
                 self._run(connection, "PRAGMA journal_mode=WAL")
                 self._run(connection, "BEGIN IMMEDIATE")
                 for statement in self._lacking(*self._version_and_names(connection)):
                     self._run(connection, statement)
                 self._run(connection, "COMMIT")
-        except Timeout as error:
-            raise database.held(self.place, str(error)) from error
+        except file_lock.Busy as error:
+            raise database.held(self.place, f"{lock.name} held for {self._busy_timeout_s:.0f} s") from error
         except OSError as error:
             raise durable.fault(error, self.path) from error
 

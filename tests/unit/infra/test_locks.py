@@ -1,14 +1,18 @@
 """A lease has one holder, says who, and is free the moment its holder is gone."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 
 from kobe.core.clock import SteppingClock
 from kobe.core.errors import ConfigError, ExternalError
+from kobe.infra import file_lock
 from kobe.infra.locks import Lease
 
 REPOSITORY = Path(__file__).parents[3]
@@ -78,3 +82,35 @@ def test_a_name_cannot_leave_its_folder(tmp_path: Path, clock: SteppingClock, na
 def test_an_unwritable_folder_is_a_matter_of_configuration(clock: SteppingClock, unwritable: Path) -> None:
     with pytest.raises(ConfigError, match="kobe doctor"):
         Lease(unwritable, "job", clock).acquire()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows forks no process")
+def test_a_lock_given_back_is_free_though_a_child_forked_meanwhile_lives_on(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    give_back = file_lock.hold(path)
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+        os._exit(0)
+    try:
+        with pytest.raises(file_lock.Busy):
+            file_lock.hold(path)
+        give_back()
+        file_lock.hold(path)()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_a_holder_is_waited_for_and_the_library_s_lock_on_a_file_is_the_same_one(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    theirs = FileLock(path)
+    with theirs, pytest.raises(file_lock.Busy):
+        file_lock.hold(path)
+    give_back = file_lock.hold(path)
+    with pytest.raises(Timeout):
+        theirs.acquire(timeout=0)
+    later = threading.Timer(0.2, give_back)
+    later.start()
+    with file_lock.held(path, timeout_s=20.0):
+        later.join()
