@@ -18,9 +18,7 @@ def in_parts(count: int, items: int, work: Callable[[int, int], object]) -> None
         work: releases the GIL, writes only what belongs to its part, and does not call this function: it would wait
             for the thread it runs in.
     """
-    import numba
-
-    parts = min(numba.get_num_threads(), count) if items >= WORTH_IT else 1
+    parts = min(_allowed(), count) if items >= WORTH_IT else 1
     if parts <= 1:
         work(0, count)
         return
@@ -28,6 +26,12 @@ def in_parts(count: int, items: int, work: Callable[[int, int], object]) -> None
     pool = _pool(os.getpid(), parts)
     for done in [pool.submit(work, a, b) for a, b in pairwise(borders)]:
         done.result()
+
+
+def _allowed() -> int:
+    import numba
+
+    return int(numba.get_num_threads())
 
 
 @lru_cache(maxsize=1)

@@ -19,3 +19,19 @@ def test_help_lists_every_command_and_needs_no_home():
     done = subprocess.run([sys.executable, "-m", "kobe", "--help"], capture_output=True, text=True, check=True)
     for command in ("demo", "scan", "submit-totd", "walk-forward", "status", "doctor", "run", "kill"):
         assert command in done.stdout
+
+
+def test_numba_is_loaded_by_the_first_kernel_that_is_called_and_by_no_module():
+    program = """
+import pickle, sys
+import numpy as np
+from kobe.app import jobs, scan, submit_totd
+from kobe.features import kernels
+assert pickle.loads(pickle.dumps(kernels.rsi)) is kernels.rsi
+assert "numba" not in sys.modules
+close, out = np.linspace(1.0, 2.0, 50), np.full(50, np.nan)
+kernels.rsi(0, 1, np.array([0, 50]), close, 14, out)
+assert "numba" in sys.modules and out[-1] == 100.0, out
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
