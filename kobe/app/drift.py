@@ -116,12 +116,13 @@ def _evidence(ctx: Context, through: date) -> dict[str, _Evidence]:
     It is read again when the file or the end is another one, and kept for the next session.
     """
     key = signals_file.stamp(ctx.paths.walk_forward), through
-    kept: dict[object, dict[str, _Evidence]] = ctx.__dict__.setdefault("_evidence", {})
+    kept: dict[tuple[object, date], dict[str, _Evidence]] = ctx.__dict__.setdefault("_evidence", {})
     if key[0] is None or key not in kept:
         frame = signals_file.read_signals(ctx.paths.walk_forward, NEEDED)
         frame = frame.filter(pl.col("exit_session") <= ctx.calendar.number(through))
         frame = frame.sort("session", maintain_order=True)
-        kept.clear()
+        for old in [other for other in kept if other[0] != key[0]]:
+            del kept[old]
         kept[key] = {str(name): _of_strategy(rows) for (name,), rows in frame.group_by("strategy", maintain_order=True)}
     return kept[key]
 

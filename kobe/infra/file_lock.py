@@ -1,6 +1,6 @@
 """The system's lock on a file: one holder at a time, in whatever process, and it ends with that process.
 
-On POSIX it is `flock` itself, taken twenty times a session; the library, which does the same with more around it,
+On POSIX it is `flock` itself, taken some forty times a session; the library, which does the same with more around it,
 holds it on Windows.
 """
 

@@ -1,4 +1,4 @@
-"""The audit chain: durable appends, grouped appends, verification, checkpoints, in one table.
+"""The audit chain and the locks: durable appends, grouped appends, verification, checkpoints, in one table.
 
 python -m scripts.bench.records [FOLDER]      FOLDER: on the disk to measure; default: a temporary one
 
@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
+from kobe.infra import file_lock
 from kobe.infra.clock import SystemClock
 from kobe.infra.records.audit import AuditChain
 from kobe.infra.records.audit_proof import prove
@@ -63,6 +66,8 @@ def main() -> None:
     with _folder() as home:
         signer = FileSigner(home / "keys", name="audit")
         print(f"{'a second':44} {'median':>12} {'best':>12} {'bar':>12}")
+        print_row("a lock on a file, taken and given back", rates(lambda: _locks(home), SINGLE))
+        print_row("the same through filelock", rates(lambda: _library_locks(home), SINGLE))
         print_row("the disk alone: line, fsync", syncs(home))
         plain, chain = _chain(home / "plain"), _chain(home / "one", signer)
         for each in (plain, chain):
@@ -71,6 +76,18 @@ def main() -> None:
         print_row("append, signed anchor", rates(lambda: _singles(chain), SINGLE), 500)
         print_row(f"records in groups of {GROUP}, signed", rates(lambda: _groups(chain), GROUPS * GROUP), 20_000)
         _big(home, signer)
+
+
+def _locks(home: Path) -> None:
+    for _ in range(SINGLE):
+        with file_lock.held(home / "ours.lock"):
+            pass
+
+
+def _library_locks(home: Path) -> None:
+    for _ in range(SINGLE):
+        with FileLock(home / "theirs.lock", timeout=0, thread_local=False, fallback_to_soft=False):
+            pass
 
 
 def _big(home: Path, signer: FileSigner) -> None:

@@ -211,3 +211,19 @@ def test_the_command_says_it_in_json_and_an_empty_home_what_to_do_next(home, tmp
 def test_the_scan_can_ask_for_the_states_of_a_home_without_records(home):
     ctx = wiring.build(home)
     assert states_at(ctx, LAST) == {}
+
+
+def test_what_is_kept_from_session_to_session_changes_no_digit_and_goes_when_the_evidence_does(home):
+    ctx = with_older_champion(home)
+    days = [ctx.calendar.offset(LAST, -back) for back in (2, 1, 0)]
+
+    def told(each):
+        return [judged(each(), day, dry_run=True).data for day in days]
+
+    one = told(lambda: ctx)
+    assert one == told(lambda: wiring.build(home))
+    path = ctx.paths.walk_forward / DATASET
+    pl.read_parquet(path).with_columns(pl.col("rsi2") + 50.0).write_parquet(path)
+    other = told(lambda: ctx)
+    assert other != one
+    assert other == told(lambda: wiring.build(home))
