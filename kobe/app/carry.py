@@ -21,11 +21,13 @@ def carried(ctx: Context, stream: str, begin: Callable[[], T], add: Callable[[T,
         add: adds one event to it, in place.
     """
     kept: dict[str, tuple[list[Event], T]] = ctx.__dict__.setdefault("_carried", {})
-    events = ctx.ledger.events(stream)
-    before, made = kept.pop(stream, ([], None))
-    if made is None or events[: len(before)] != before:
-        before, made = [], begin()
-    for event in events[len(before) :]:
+    last, made = kept.pop(stream, ([], None))
+    events = ctx.ledger.events(stream, after=last[0].sequence - 1 if last else 0)
+    if made is not None and events[:1] == last:
+        events = events[len(last) :]
+    else:
+        events, last, made = ctx.ledger.events(stream), [], begin()
+    for event in events:
         add(made, event)
-    kept[stream] = events, made
+    kept[stream] = events[-1:] or last, made
     return made

@@ -188,7 +188,7 @@ class Panel:
                     hasher.update(column[borders[k] : borders[k + 1]].data)
                 found[k] = hasher.hexdigest()
 
-        in_parts(len(found), len(self), hashed)
+        in_parts(len(found), len(self) * len(columns), hashed)
         return tuple(found)
 
     def digests_by_symbol(self) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Records of job runs in the ledger: what ran for which session, how it ended, and whether it is settled."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -19,6 +20,7 @@ SETTLED = (DONE, MISSED, GIVEN_UP)
 BAD_ENDS = (FAILED, TIMED_OUT, OUT_OF_MEMORY, CRASHED)
 LOOKED_BACK = 5
 _YEARS_BACK = 2
+_begun_in: dict[int, tuple[Event, list[date]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +98,29 @@ def _append(ledger: Ledger, job: str, session: date, kind: str, payload: dict[st
 
 def begun(ledger: Ledger, day: date) -> list[date]:
     """Return the sessions before a date in which anything was recorded, oldest first; of the last two years."""
-    return [date.fromisoformat(told) for told in _begun(ledger, day)]
+    found = [told for year in _years(day) for told in _of_year(ledger, year)]
+    return found[: bisect_left(found, day)]
 
 
 def has_begun(ledger: Ledger, day: date) -> bool:
     """Say whether anything was recorded in a session before a date, of the last two years."""
-    years = range(day.year - _YEARS_BACK + 1, day.year + 1)
-    return any(e.payload["session"] < str(day) for year in years for e in ledger.events(BEGUN, entity=str(year)))
+    return any(told[0] < day for year in _years(day) if (told := _of_year(ledger, year)))
 
 
-def _begun(ledger: Ledger, day: date) -> list[str]:
-    found, before = list[str](), str(day)
-    for year in range(day.year - _YEARS_BACK + 1, day.year + 1):
-        found += [e.payload["session"] for e in ledger.events(BEGUN, entity=str(year))]
-    return sorted(told for told in found if told < before)
+def _years(day: date) -> range:
+    return range(day.year - _YEARS_BACK + 1, day.year + 1)
+
+
+def _of_year(ledger: Ledger, year: int) -> list[date]:
+    """Return the sessions of a year in which anything was recorded, in order; told anew only when there are more."""
+    events = ledger.events(BEGUN, entity=str(year))
+    if not events:
+        return []
+    last, told = _begun_in.get(year, (None, []))
+    if last is not events[-1] or len(told) != len(events):
+        told = sorted(date.fromisoformat(e.payload["session"]) for e in events)
+        _begun_in[year] = events[-1], told
+    return told
 
 
 def last_runs(ledger: Ledger, day: date) -> list[tuple[str, str, str, str]]:
@@ -118,8 +129,8 @@ def last_runs(ledger: Ledger, day: date) -> list[tuple[str, str, str, str]]:
     Only the last few sessions with any run are looked at, so that it costs the same after ten years.
     """
     latest: dict[str, Event] = {}
-    for session in [*_begun(ledger, day)[-LOOKED_BACK:], str(day)]:
-        latest |= {e.payload["job"]: e for e in ledger.events(STREAM, entity=session) if e.kind != STARTED}
+    for session in [*begun(ledger, day)[-LOOKED_BACK:], day]:
+        latest |= {e.payload["job"]: e for e in ledger.events(STREAM, entity=str(session)) if e.kind != STARTED}
     ordered = sorted(latest.values(), key=lambda e: e.sequence)
     return [(e.payload["job"], e.payload["session"], e.kind, e.payload["detail"]) for e in ordered]
 
@@ -127,8 +138,8 @@ def last_runs(ledger: Ledger, day: date) -> list[tuple[str, str, str, str]]:
 def given_up(ledger: Ledger, day: date) -> list[str]:
     """Return the jobs that were given up in the last sessions with a run and have not been done since."""
     lost: dict[str, bool] = {}
-    for session in [*_begun(ledger, day)[-LOOKED_BACK:], str(day)]:
-        for event in ledger.events(STREAM, entity=session):
+    for session in [*begun(ledger, day)[-LOOKED_BACK:], day]:
+        for event in ledger.events(STREAM, entity=str(session)):
             if event.kind in (GIVEN_UP, DONE):
                 lost[event.payload["job"]] = event.kind == GIVEN_UP
     return [name for name, is_lost in lost.items() if is_lost]

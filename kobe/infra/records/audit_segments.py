@@ -18,6 +18,7 @@ from kobe.infra.records import audit_lines as lines
 SEGMENT_KIND = "audit_segment"
 _NAME = re.compile(r"audit-(\d{6,})\.jsonl")
 _READ_BYTES = 1 << 20
+_FIRST_BYTES = 1 << 15
 
 
 class Part(NamedTuple):
@@ -107,10 +108,11 @@ def lines_of_kind(file: BinaryIO, size: int, kind: str) -> Iterator[bytes]:
 
 
 def _blocks_from_the_end(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """Read whole lines in blocks, the last block first."""
-    begin, rest, is_last = size, b"", True
+    """Read whole lines in blocks, the last block first: most of what is looked for is near the end."""
+    begin, rest, is_last, length = size, b"", True, _FIRST_BYTES
     while begin:
-        end, begin = begin, max(begin - _READ_BYTES, 0)
+        end, begin = begin, max(begin - length, 0)
+        length = min(2 * length, _READ_BYTES)
         file.seek(begin)
         block = file.read(end - begin) + rest
         if is_last and (whole := block.rfind(b"\n") + 1):

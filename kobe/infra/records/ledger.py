@@ -7,13 +7,10 @@ an address may begin with; a path is SQLite.
 
 import json
 import threading
-from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kobe.core.clock import Clock, to_ns
 from kobe.core.errors import ConfigError, IntegrityError, KobeError
@@ -21,6 +18,7 @@ from kobe.core.ids import canonical_json
 from kobe.infra.records import ledger_database as database
 from kobe.infra.records import ledger_schema as schema
 from kobe.infra.records.ledger_database import Ask, Database
+from kobe.infra.records.ledger_follow import Followed, asking
 
 if TYPE_CHECKING:
     from kobe.core.ports import Event
@@ -29,46 +27,6 @@ Row = dict[str, Any]
 """One event as it lies in the table: `schema.COLUMNS`, the payload as text."""
 _DOCTOR = "kobe doctor"
 _PAGE_ROWS = 5_000
-_CARRIED_STREAMS = 64
-
-
-_sequence = attrgetter("sequence")
-
-
-class _Carried(NamedTuple):
-    """What was read of a stream, and the row of its last event: events never change, so they are not read again."""
-
-    events: "tuple[Event, ...]"
-    last: tuple[Any, ...]
-
-    @property
-    def sequence(self) -> int:
-        """Of the last event; 1 where there is none, so that the next look begins at the first."""
-        return int(self.last[0]) if self.last else 1
-
-
-_NOTHING = _Carried((), ())
-
-
-class _CarriedStreams:
-    """The streams read last, a bounded number of them; the values are never changed, only replaced."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str | None], _Carried] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: tuple[str, str | None], default: _Carried) -> _Carried:
-        """Return what was read of a stream, or of an entity in it."""
-        with self._lock:
-            return self._known.get(key, default)
-
-    def keep(self, key: tuple[str, str | None], value: _Carried) -> None:
-        """Keep what was read; the stream that was kept first goes when there are too many."""
-        with self._lock:
-            self._known[key] = value
-            self._known.move_to_end(key)
-            while len(self._known) > _CARRIED_STREAMS:
-                self._known.popitem(last=False)
 
 
 class SqlLedger:
@@ -91,7 +49,7 @@ class SqlLedger:
         self._clock = clock
         self._database = _database(url_or_path, read_only=read_only, busy_timeout_s=busy_timeout_s)
         self._local = threading.local()
-        self._carried = _CarriedStreams()
+        self._followed = Followed(self._database, self._event)
 
     @property
     def place(self) -> str:
@@ -144,25 +102,17 @@ class SqlLedger:
             ExternalError: the ledger does not answer.
             ConfigError: the ledger cannot be read.
         """
-        known = self._carried.get((stream, entity), _NOTHING)
-        # what a transaction reads may be undone with it
-        if self._current is not None or (after and not known.events):
-            return self._events(self._asked_for(stream, entity, after))
-        rows = self._asked_for(stream, entity, known.sequence - 1)
-        if known.events and (not rows or rows[0] != known.last):
-            known, rows = _NOTHING, self._asked_for(stream, entity, 0)  # another ledger lies there now
-        if known.events:
-            rows = rows[1:]
-        if rows:
-            known = _Carried((*known.events, *self._events(rows)), rows[-1])
-            self._carried.keep((stream, entity), known)
-        return list(known.events[bisect_right(known.events, after, key=_sequence) :] if after else known.events)
+        if self._current is None:
+            return self._followed.events(stream, entity, after)
+        # what a transaction reads may be undone with it: added to what was there before, and not kept
+        known = [] if after else self._followed.before(stream, entity)
+        found = self._told(stream, entity, known[-1].sequence - 1 if known else after)
+        if known and found[:1] != known[-1:]:
+            return self._told(stream, entity, 0)  # another ledger lies there now
+        return known + found[1:] if known else found
 
-    def _asked_for(self, stream: str, entity: str | None, after: int) -> list[tuple[Any, ...]]:
-        asked: Row = {"stream": stream, "after": after}
-        if entity is None:
-            return self._rows(schema.OF_STREAM, asked)
-        return self._rows(schema.OF_ENTITY, {**asked, "entity": entity})
+    def _told(self, stream: str, entity: str | None, after: int) -> "list[Event]":
+        return [self._event(row) for row in self._rows(*asking(stream, entity, after))]
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -272,17 +222,15 @@ class SqlLedger:
             )
         return False
 
-    def _events(self, rows: list[tuple[Any, ...]]) -> "list[Event]":
+    def _event(self, row: tuple[Any, ...]) -> "Event":
         from kobe.core.ports import Event
 
-        told = []
-        for sequence, stream, entity, kind, at_ns, text in rows:
-            try:
-                payload = json.loads(text)
-            except ValueError as error:
-                raise database.damaged(self.place, f"event {sequence} is not JSON") from error
-            told.append(Event(sequence=sequence, stream=stream, entity=entity, kind=kind, at_ns=at_ns, payload=payload))
-        return told
+        sequence, stream, entity, kind, at_ns, text = row[:6]
+        try:
+            payload = json.loads(text)
+        except ValueError as error:
+            raise database.damaged(self.place, f"event {sequence} is not JSON") from error
+        return Event(sequence=sequence, stream=stream, entity=entity, kind=kind, at_ns=at_ns, payload=payload)
 
 
 def _sqlite(address: str, *, read_only: bool, busy_timeout_s: float) -> Database:

@@ -28,6 +28,10 @@ class Database(Protocol):
         """Read; None where nothing was ever written."""
         ...
 
+    def stamp(self) -> object:
+        """Return what is equal to an earlier answer only while nothing was committed; None where nobody can tell."""
+        ...
+
     def rows(self, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         """Read once; nothing where nothing was ever written."""
         ...

@@ -75,6 +75,10 @@ class PostgresDatabase:
         with self._connected() as connection:
             yield self._asking(connection) if self._checked or self._is_made(connection) else None
 
+    def stamp(self) -> object:
+        """None: the server tells no client whether others wrote."""
+        return None
+
     def rows(self, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         """Read once; nothing where no ledger was made yet."""
         with self.reading() as ask:

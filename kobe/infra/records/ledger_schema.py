@@ -32,6 +32,7 @@ COPY_IN = f"INSERT INTO {TABLE} ({', '.join(COLUMNS)}) VALUES ({', '.join(f':{c}
 SAME_KEY = f"SELECT entity, kind, payload FROM {TABLE} WHERE stream = :stream AND key = :key"  # noqa: S608
 EXTENT = f"SELECT COUNT(*), COALESCE(MAX(sequence), 0) FROM {TABLE}"  # noqa: S608
 PAGE = f"SELECT {', '.join(COLUMNS)} FROM {TABLE} WHERE sequence > :after ORDER BY sequence LIMIT :rows"  # noqa: S608
+NEWEST = f"SELECT {', '.join(COLUMNS)} FROM {TABLE} ORDER BY sequence DESC LIMIT 1"  # noqa: S608
 _EVENTS = f"SELECT {', '.join(COLUMNS[:-1])} FROM {TABLE} WHERE stream = :stream AND sequence > :after"  # noqa: S608
 OF_STREAM = f"{_EVENTS} ORDER BY sequence"
 OF_ENTITY = f"{_EVENTS} AND entity = :entity ORDER BY sequence"

@@ -64,6 +64,16 @@ class SqliteDatabase:
         finally:
             self._give_back(idle, self._readers, opened)
 
+    def stamp(self) -> object:
+        """Return which file is read through which connection, and SQLite's count of what others committed to it."""
+        idle, opened = self._readers, self._reader()
+        if opened is None:
+            return None
+        try:
+            return (*opened, self._run(opened.connection, "PRAGMA data_version")[0][0])
+        finally:
+            self._give_back(idle, self._readers, opened)
+
     def rows(self, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         """Read once; nothing where the file is not a ledger yet. Asked hundreds of times a session."""
         idle, opened = self._readers, self._reader()
