@@ -1,8 +1,9 @@
 """Circuit breakers at work: what they look at, what they remember, and the way back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from heapq import nlargest
 from itertools import islice
 from operator import attrgetter
 
@@ -42,7 +43,7 @@ def collect(
     *,
     equity_usd: Decimal | None,
     last_equity_usd: Decimal | None,
-    trades: Iterable[Trade],
+    trades: Sequence[Trade],
     orders: dict[str, Order],
     newest: date | None,
     differences: Sequence[str] | None,
@@ -60,7 +61,7 @@ def collect(
     """
     now = ctx.clock.now()
     bounds = limits(ctx)
-    closed = sorted(trades, key=attrgetter("closed", "signal_id"))[-bounds.losing_streak :]
+    closed = nlargest(bounds.losing_streak, reversed(trades), key=attrgetter("closed", "signal_id"))[::-1]
     last = list(islice(reversed(orders.values()), bounds.rejects_of_last))[::-1]
     probes = {s.probe: _filled(orders.get(s.probe)) for s in states(ctx).values() if s.probe is not None}
     due = ctx.calendar.number(ctx.calendar.last_complete(now))

@@ -236,9 +236,9 @@ def read_record(ctx: Context, session: date) -> dict[str, Any]:
 
 def _word_of_the_chain(ctx: Context, session: date) -> str | None:
     """Return the digest the audit chain names last for a session's decision."""
-    from kobe.infra.records import audit
+    from kobe.infra.records import audit_newest
 
-    told = (r.payload for r in audit.newest(ctx.paths.audit, "decision") if r.payload["session"] == str(session))
+    told = (r.payload for r in audit_newest.newest(ctx.paths.audit, "decision") if r.payload["session"] == str(session))
     return next((p.get("record") for p in told), None)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from itertools import takewhile
 
 from kobe.app.carry import carried
 from kobe.app.context import Context
@@ -44,18 +45,24 @@ def mark_before(ctx: Context, account: Account) -> None:
 
 def marks(ctx: Context, first: date = date.min) -> dict[date, Decimal]:
     """Return the equity at the close of each session marked from one on, of the account that is traded now."""
-    return {day: equity for day, (equity, _) in kept(ctx, ctx.broker.environment).items() if day >= first}
+    known = kept(ctx, ctx.broker.environment)
+    days = list(takewhile(lambda day: day >= first, reversed(known)))
+    return {day: known[day][0] for day in reversed(days)}
 
 
 def kept(ctx: Context, environment: str) -> Marks:
-    """Return (equity, cash) by session of every close that was marked in an account, in the order they were."""
+    """Return (equity, cash) by session of every close that was marked in an account, oldest first."""
     return carried(ctx, STREAM, dict[str, Marks], _add_mark).get(environment, {})
 
 
 def _add_mark(by_environment: dict[str, Marks], event: Event) -> None:
     told = event.payload
     of_environment = by_environment.setdefault(told["environment"], {})
-    of_environment[date.fromisoformat(event.entity)] = Decimal(told["equity_usd"]), Decimal(told["cash_usd"])
+    day = date.fromisoformat(event.entity)
+    is_last = not of_environment or day >= next(reversed(of_environment))
+    of_environment[day] = Decimal(told["equity_usd"]), Decimal(told["cash_usd"])
+    if not is_last:  # a session of the past that was played later
+        by_environment[told["environment"]] = dict(sorted(of_environment.items()))
 
 
 def standing(ctx: Context, account: Account) -> Standing:

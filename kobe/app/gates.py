@@ -5,7 +5,7 @@ from typing import Any
 from kobe.app.context import Context
 from kobe.core.errors import UsageError
 from kobe.core.types import Outcome
-from kobe.infra.records import audit
+from kobe.infra.records import audit_newest
 from kobe.infra.records.audit_lines import AuditRecord
 from kobe.reports.document import Document, Section, Table
 from kobe.risk.gates import GATES
@@ -107,7 +107,7 @@ def _remedy(code: str) -> str:
 
 
 def _newest(ctx: Context, symbol: str | None) -> AuditRecord | None:
-    for record in audit.newest(ctx.paths.audit, DECISION):
+    for record in audit_newest.newest(ctx.paths.audit, DECISION):
         if symbol in (None, record.payload["order"]["symbol"]):
             return record
     return None

@@ -135,7 +135,7 @@ def _record(ctx: Context, done: Silence) -> None:
         with Lease(ctx.paths.locks, "orders", ctx.clock):
             oms = desk.manager(ctx)
             for told in done.ended:
-                if told.client_order_id in oms.orders():
+                if oms.order(told.client_order_id) is not None:
                     oms.adopt(told)
         ctx.audit.append("kill_cancel", {"ended": [o.client_order_id for o in done.ended], "faults": done.faults})
     except ExternalError as error:

@@ -1,10 +1,11 @@
 """The records as they stood at an instant: a report of a past session tells what was known then, and nothing later."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 import numpy as np
 
@@ -18,10 +19,12 @@ from kobe.core.ports import Event
 from kobe.core.types import Order, Trade, TradePlan
 from kobe.core.units import to_decimal
 from kobe.execution import book, cash, corporate, journal, order
+from kobe.execution.order import OrderFold
 from kobe.execution.plans import PLANS, plan_from
 from kobe.reports.book_tables import NOTHING, Closed, Profit
 from kobe.risk import mode
 
+_closed_on = attrgetter("closed")
 TOLD = 1 << 14  # finished trades that are kept as told
 SHOWN_CLOSES = 252
 """Closes of the equity curve that a report shows: a year, so that a report is as long after ten years as after one."""
@@ -36,6 +39,7 @@ class Records:
         orders: by client order id; intents: each with the instant it was written.
         book: positions and finished trades.
         plans: by signal id.
+        fold: the fold they were taken from, where that knows them all.
     """
 
     instant: datetime
@@ -43,13 +47,15 @@ class Records:
     intents: tuple[tuple[Order, datetime], ...]
     book: book.Book
     plans: dict[str, TradePlan]
+    fold: OrderFold | None = None
 
     def touched(self, session: date) -> list[Order]:
         """Return the orders of a session, and those that something filled of in it."""
         first, end = midnight(session), midnight(session + timedelta(days=1))
+        near = self.orders if self.fold is None else self.fold.recent(session)
         return [
-            o for o in self.orders.values()
-            if o.request.session == session or any(first <= f.at < end for f in o.fills)
+            o for name, o in self.orders.items()
+            if name in near and (o.request.session == session or any(first <= f.at < end for f in o.fills))
         ]  # fmt: skip
 
 
@@ -76,21 +82,22 @@ def read(ctx: Context, instant: datetime) -> Records:
 
 def _now(ctx: Context, instant: datetime) -> Records | None:
     """Return what is known now where nothing about orders is younger than the instant: it is folded already."""
-    last, fold = to_ns(instant), ctx.fold
-    told = {stream: ctx.ledger.events(stream) for stream in (order.STREAM, corporate.STREAM, PLANS)}
-    if any(at_ns > last for stream in told for at_ns in carried(ctx, stream, list[int], _add_latest)):
-        return None
+    fold, newest = ctx.fold, dict[str, int]()
+    for stream in (order.STREAM, corporate.STREAM, PLANS):
+        at_ns, newest[stream] = carried(ctx, stream, lambda: [0, 0], _add_latest)
+        if at_ns > to_ns(instant):
+            return None
     orders, intents, plans = fold.orders(), fold.intents(), fold.plans()
     made = Records(
-        instant=instant, orders=orders, intents=tuple(intents), plans=plans,
-        book=fold.book(corporate.splits(told[corporate.STREAM])),
+        instant=instant, orders=orders, intents=tuple(intents), plans=plans, fold=fold,
+        book=fold.book(corporate.splits(ctx.ledger.events(corporate.STREAM))),
     )  # fmt: skip
-    return made if [len(told[s]) for s in told] == [len(ctx.ledger.events(s)) for s in told] else None
+    return None if any(ctx.ledger.events(stream, after=seen) for stream, seen in newest.items()) else made
 
 
 def _add_latest(kept: list[int], event: Event) -> None:
-    """Keep the latest instant of a stream: a clock may have gone back."""
-    kept[:] = [max([event.at_ns, *kept])]
+    """Keep the latest instant of a stream, for a clock may have gone back, and its last event's number."""
+    kept[:] = max(event.at_ns, kept[0]), event.sequence
 
 
 def mode_at(ctx: Context, instant: datetime) -> mode.State:
@@ -171,7 +178,7 @@ def _factor_in(panel: Panel, symbol: str, day: date) -> float | None:
 
 def marks(ctx: Context) -> dict[date, tuple[Decimal, Decimal]]:
     """Return (equity, cash) at each close that was marked, of the account that is traded now; no broker is asked."""
-    return dict(sorted(equity.kept(ctx, ctx.settings.run.mode).items()))
+    return equity.kept(ctx, ctx.settings.run.mode)
 
 
 def equity_points(ctx: Context, last: date) -> list[tuple[date, Decimal]]:
@@ -203,15 +210,16 @@ def profit(closed: Sequence[Closed], points: Sequence[tuple[date, Decimal]], fir
     """Return what a span of sessions brought.
 
     Args:
-        closed: finished trades.
+        closed: finished trades, oldest first.
         points: equity by session, oldest first.
         first: session of the span; the equity moves from the last close before it.
         last: session of the span, included.
     """
-    realised = sum((t.net_usd for t in closed if first <= t.closed <= last), NOTHING)
-    before = [usd for day, usd in points if day < first]
-    inside = [usd for day, usd in points if first <= day <= last]
-    base = before[-1] if before else inside[0] if len(inside) > 1 else None
+    told = closed[bisect_left(closed, first, key=_closed_on) : bisect_right(closed, last, key=_closed_on)]
+    realised = sum((t.net_usd for t in told), NOTHING)
+    begin, end = bisect_left(points, first, key=itemgetter(0)), bisect_right(points, last, key=itemgetter(0))
+    inside = [usd for _, usd in points[begin:end]]
+    base = points[begin - 1][1] if begin else inside[0] if len(inside) > 1 else None
     moved = None if base is None or not inside else inside[-1] - base
     return Profit(realised_usd=realised, equity_usd=moved)
 

@@ -270,7 +270,7 @@ def _sent(walk: _Walk, wish: OrderRequest, quote: Quote | None) -> tuple[Order |
         raise
     except KobeError as error:
         walk.heard = error.message
-        order, verdicts = walk.oms.orders().get(wish.client_order_id), ()
+        order, verdicts = walk.oms.order(wish.client_order_id), ()
     if order is not None:
         walk.names.append(wish.client_order_id)
         return order, ""

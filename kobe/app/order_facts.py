@@ -73,7 +73,7 @@ def gather(
         quote=quote,
         raw_close=seen.raw_close,
         account_blocked=account.blocked,
-        already_ordered=not again and request.client_order_id in oms.orders(),
+        already_ordered=not again and oms.order(request.client_order_id) is not None,
     )
     if request.effect is Effect.CLOSE:
         return facts

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 
 import numpy as np
@@ -233,7 +233,7 @@ def _place(ctx: Context, oms: Oms, past: Panel, position: Position, plan: TradeP
     if not made.status.is_final:  # a broker takes an order first and may end it a moment later
         with suppress(ExternalError):
             oms.refresh(ctx.today)
-        made = oms.orders()[made.request.client_order_id]
+        made = oms.order(made.request.client_order_id) or made
     bare = made.status.is_final and position_of(oms, position.signal_id) is not None  # a part it sold guards no rest
     return Guard(order=made, note=f"{position.symbol}: UNPROTECTED, the stop at {wanted.stop} is {made.status.word}: "
                  f"{made.detail}" if bare else "")  # fmt: skip
@@ -349,15 +349,10 @@ def _costs(ctx: Context, past: Panel, symbol: str, price: float) -> float:
 
 def in_old_shares(oms: Oms, found: Order, position: Position) -> bool:
     """Say whether a resting order was written before a split that its position went through, or before one's void."""
-    placed, events = _intended(oms, found), oms.ledger.events(corporate.STREAM)
+    placed, events = oms.fold.intended(found.request.client_order_id), oms.ledger.events(corporate.STREAM)
     told = [s for s in corporate.splits(events) if s.recorded > placed]
     told += [s for s, voided in corporate.voids(events) if voided > placed > s.recorded]
     return any(s.symbol == position.symbol and s.at > position.opened for s in told)
-
-
-def _intended(oms: Oms, found: Order) -> datetime:
-    name = found.request.client_order_id
-    return next(at for known, at in oms.intents() if known.request.client_order_id == name)
 
 
 def _stop_of(order: Order) -> Decimal:

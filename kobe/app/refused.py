@@ -8,7 +8,7 @@ from kobe.app.gates import DECISION
 from kobe.core.clock import new_york_date
 from kobe.core.errors import KobeError
 from kobe.core.types import Outcome
-from kobe.infra.records import audit
+from kobe.infra.records import audit_newest
 from kobe.infra.records.audit import AuditRecord
 from kobe.reports.book_tables import Refused
 from kobe.risk.gates.codes import CODES
@@ -42,7 +42,7 @@ def refusals(ctx: Context, first: date, last: date, until: datetime) -> tuple[li
 def _since(ctx: Context, first: date) -> list[AuditRecord]:
     """Return the decisions about orders from a date on, oldest first."""
     found, older = list[AuditRecord](), 0
-    for record in audit.newest(ctx.paths.audit, DECISION):
+    for record in audit_newest.newest(ctx.paths.audit, DECISION):
         if new_york_date(datetime.fromisoformat(record.payload["as_of"])) >= first:
             found.append(record)
             older = 0

@@ -102,7 +102,7 @@ def check_account(ctx: Context, oms: Oms, account: Account) -> None:
 def _check_flat(ctx: Context, oms: Oms, before: str) -> None:
     """Refuse to carry what is open in one account over to another."""
     names = [p.symbol for p in oms.book().positions]
-    names += [n for n, o in oms.orders().items() if not o.status.is_final]
+    names += list(oms.unfinished())
     if names:
         raise ConfigError(
             f"this home still trades {before}", seen=f"run.mode = {ctx.settings.run.mode}, open: {', '.join(names)}",

@@ -154,11 +154,10 @@ def _failed_runs(ctx: Context) -> list[Problem]:
 def _order_problems(ctx: Context) -> list[Problem]:
     oms = desk.manager(ctx)
     orders, plans = oms.orders(), oms.plans()
-    instants = {o.request.client_order_id: at for o, at in oms.intents()}
     unclear = (OrderStatus.UNKNOWN, OrderStatus.SENT, OrderStatus.INTENT)
     found = [
-        Problem(since=instants[name], what=f"{name} is {known.status.word}", next_command="kobe reconcile")
-        for name, known in orders.items()
+        Problem(since=oms.fold.intended(name), what=f"{name} is {known.status.word}", next_command="kobe reconcile")
+        for name, known in oms.unfinished().items()
         if known.status in unclear
     ]
     newest = ctx.calendar.last_complete(ctx.clock.now())

@@ -12,7 +12,7 @@ from kobe.app.day import runs
 from kobe.app.eod_report import known_banners, standings, until
 from kobe.core.errors import KobeError, UsageError
 from kobe.core.types import JobRecord
-from kobe.infra.records import audit
+from kobe.infra.records import audit_newest
 from kobe.learning import registry
 from kobe.reports import weekly
 from kobe.reports.document import Document
@@ -144,7 +144,7 @@ def _named(entries: dict[str, registry.Entry], model_id: str | None, nobody: str
 def _verdict(ctx: Context) -> tuple[str, list[tuple[str, float | None, str, str]]]:
     """Return whom the newest promotion judged and every condition; nothing where the chain cannot be read."""
     try:
-        for told in (record.payload for record in audit.newest(ctx.paths.audit, PROMOTE)):
+        for told in (record.payload for record in audit_newest.newest(ctx.paths.audit, PROMOTE)):
             if told.get("judged") and told.get("lines"):
                 lines = [(n["name"], n["value"], n["threshold"], "pass" if n["passed"] else "fail")
                          for n in told["lines"]]  # fmt: skip

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
 
-WORTH_IT = 200_000  # items below which starting threads costs more than it saves
+WORTH_IT = 400_000  # items below which handing work to threads costs more than it saves
 
 
 def in_parts(count: int, items: int, work: Callable[[int, int], object]) -> None:

@@ -52,6 +52,10 @@ class Oms:
         """Return every order by client order id."""
         return self.fold.orders()
 
+    def order(self, name: str) -> Order | None:
+        """Return one order; None where there is none."""
+        return self.fold.find(name)
+
     def unfinished(self) -> dict[str, Order]:
         """Return the orders whose status is not final, by client order id."""
         return self.fold.unfinished()
@@ -96,7 +100,7 @@ class Oms:
     def _go(self, cleared: ClearedOrder, plan: TradePlan | None, *, replaces: str | None) -> Order:
         request = cleared.request
         name = request.client_order_id
-        known = self.orders().get(name)
+        known = self.order(name)
         if known is not None and known.status.is_final:
             return known
         if known is None:
@@ -138,7 +142,7 @@ class Oms:
         except ExternalError as error:
             self._set_status(name, OrderStatus.UNKNOWN, f"no answer that can be believed: {error.what}")
             self.checkpoint("after_unknown")
-            found = self._search(self.orders()[name])
+            found = self._search(self._order(name))
             if found is None:
                 raise
             known = self._record(found)
@@ -198,7 +202,7 @@ class Oms:
             IntegrityError: the order was never intended here.
         """
         name = answer.client_order_id
-        known = self.orders().get(name)
+        known = self.order(name)
         if known is None:
             raise IntegrityError("the broker told of an order that was never intended", seen=name,
                                  next_command="kobe reconcile")  # fmt: skip
@@ -219,13 +223,18 @@ class Oms:
             told = {"client_order_id": name, "filled": answer.filled, "status": status.word, "detail": answer.detail}
             self.audit.append("order_result", told)
         self.checkpoint("after_record_audit")
-        return self.orders()[name]
+        return self._order(name)
+
+    def _order(self, name: str) -> Order:
+        known = self.order(name)
+        assert known is not None
+        return known
 
     def _set_status(self, name: str, status: OrderStatus, detail: str) -> Order:
-        known = self.orders()[name]
+        known = self._order(name)
         if self._append_status(name, known, status, detail):
             self.audit.append("order_status", {"client_order_id": name, "status": status.word, "detail": detail})
-        return self.orders()[name]
+        return self._order(name)
 
     def _append_status(self, name: str, known: Order, status: OrderStatus, detail: str) -> bool:
         """Append a status that is news; the same again is none."""
@@ -249,7 +258,7 @@ class Oms:
         answer = self.broker.cancel(name)
         self.checkpoint("after_cancel")
         if answer is None:
-            return self.orders()[name]
+            return self._order(name)
         return self._until_final(name, self._record(answer))
 
     def refresh(self, today: date) -> list[Order]:

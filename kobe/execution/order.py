@@ -184,6 +184,24 @@ class OrderFold:
         self._read()
         return dict(self._orders)
 
+    def find(self, name: str) -> Order | None:
+        """Return one order; None where there is none.
+
+        Raises:
+            IntegrityError: as `orders`.
+        """
+        self._read()
+        return self._orders.get(name)
+
+    def intended(self, name: str) -> datetime:
+        """Return the instant an order's intent was written.
+
+        Raises:
+            KeyError: there is no such order.
+        """
+        self._read()
+        return self._intended[name]
+
     def unfinished(self) -> dict[str, Order]:
         """Return the orders whose status is not final, in the order of their intents.
 

@@ -19,6 +19,7 @@ from kobe.execution import order
 
 STREAM = "broker"
 NOTHING = Decimal(0)
+_REACHED = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +116,11 @@ class SimBooks:
     _ended: dict[str, BrokerOrder] = field(default_factory=dict)
     _moves: list["_Move"] = field(default_factory=list)
     seen: int = 0
-    _reached: tuple[int, Decimal, dict[str, int]] = (0, NOTHING, {})  # how many moves are summed up, and to what
+    # how many moves are summed up, and to what: the places that were asked about last, the first move before all
+    _reached: list[tuple[int, Decimal, dict[str, int]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._reached = (0, self.cash_usd, {})
+        self._reached = [(0, self.cash_usd, {})]
 
     def refresh(self) -> None:
         """Take in what was written since the last time, by whomever."""
@@ -131,7 +133,7 @@ class SimBooks:
         told = (self.orders, self.undecided, self.placed, self.splits, self.first_traded)
         for kept in (*told, self._late, self._ended, self._moves):
             kept.clear()
-        self.seen, self._reached = 0, (0, self.cash_usd, {})
+        self.seen, self._reached = 0, [(0, self.cash_usd, {})]
 
     def told(self, name: str, now: datetime) -> BrokerOrder:
         """Return an order as it is told at an instant; what is told as ended does not change any more."""
@@ -152,9 +154,10 @@ class SimBooks:
 
     def holdings(self, until: datetime) -> tuple[Decimal, dict[str, int]]:
         """Return cash and shares by symbol after everything told up to an instant."""
-        done, cash, known = self._reached
-        if done and self._moves[done - 1].at > until:
-            done, cash, known = 0, self.cash_usd, {}
+        nearest = len(self._reached) - 1
+        while nearest and self._moves[self._reached[nearest][0] - 1].at > until:
+            nearest -= 1
+        done, cash, known = self._reached[nearest]
         shares = dict(known)
         for move in self._moves[done:]:
             if move.at > until:
@@ -165,8 +168,9 @@ class SimBooks:
             shares[move.symbol] = before + move.shares
             cash += move.cash_usd
             done += 1
-        if done > self._reached[0]:
-            self._reached = (done, cash, shares)
+        if done > self._reached[nearest][0]:
+            self._reached.insert(nearest + 1, (done, cash, shares))
+            del self._reached[1:-_REACHED]  # the first begins with nothing
         return cash, {s: n for s, n in sorted(shares.items()) if n}
 
     def buying_power(self, now: datetime, *, without: str = "") -> Decimal:
@@ -229,8 +233,8 @@ class SimBooks:
     def _move(self, move: "_Move") -> None:
         place = bisect_right(self._moves, move.order, key=lambda m: m.order)
         self._moves.insert(place, move)
-        if place < self._reached[0]:
-            self._reached = (0, self.cash_usd, {})
+        while place < self._reached[-1][0]:
+            self._reached.pop()
 
     # -- writing -----------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVERY", "RENEWAL_KIND", "REPAIR_KIND", "SEGMENT_BYTES", "SEGMENT_KIND", "AuditChain", "AuditRecord", "AuditReport",
-    "Checkpoint", "default_anchor", "head_text", "newest", "read", "verify",
+    "Checkpoint", "default_anchor", "head_text", "read", "verify",
 ]  # fmt: skip
 
 REPAIR_KIND = "audit_repair"
@@ -306,23 +306,6 @@ def read(folder: Path, *, last: int | None = None, kind: str = "") -> Iterator[A
         with segments.parts(folder) as files:
             wanted = segments.all_lines(files) if last is None else segments.tail_lines(files, last)
             yield from (lines.parse(line) for line in wanted if not kind or lines.is_of_kind(line, kind))
-    except OSError as error:
-        raise durable.fault(error, folder) from error
-
-
-def newest(folder: Path, kind: str) -> Iterator[AuditRecord]:
-    """Read the records of a kind, newest first; what is not asked for is not read, and other records are not parsed.
-
-    Raises:
-        IntegrityError: a line cannot be read.
-        ConfigError: the folder cannot be read.
-    """
-    try:
-        with segments.parts(folder) as files:
-            for part in reversed(files):
-                with part.opened() as file:
-                    found = segments.lines_of_kind(file, part.size(), kind)
-                    yield from (lines.parse(line) for line in found)
     except OSError as error:
         raise durable.fault(error, folder) from error
 

@@ -94,10 +94,10 @@ def tail_lines(files: list[Part], count: int, end: int | None = None) -> Iterato
             yield from whole_lines(file, size - offset)
 
 
-def lines_of_kind(file: BinaryIO, size: int, kind: str) -> Iterator[bytes]:
-    """Find the whole lines of a kind among the first `size` bytes, the last one first; a torn last line is left out."""
+def lines_of_kind(file: BinaryIO, size: int, kind: str, first: int = 0) -> Iterator[bytes]:
+    """Find the whole lines of a kind from byte `first` to `size`, the last one first; a torn last line is left out."""
     needle = b',"kind":"%s",' % kind.encode()
-    for block in _blocks_from_the_end(file, size):
+    for block in _blocks_from_the_end(file, size, first):
         end = len(block)
         while (at := block.rfind(needle, 0, end)) >= 0:
             start = block.rfind(b"\n", 0, at) + 1
@@ -107,18 +107,18 @@ def lines_of_kind(file: BinaryIO, size: int, kind: str) -> Iterator[bytes]:
             end = start
 
 
-def _blocks_from_the_end(file: BinaryIO, size: int) -> Iterator[bytes]:
+def _blocks_from_the_end(file: BinaryIO, size: int, first: int) -> Iterator[bytes]:
     """Read whole lines in blocks, the last block first: most of what is looked for is near the end."""
     begin, rest, is_last, length = size, b"", True, _FIRST_BYTES
-    while begin:
-        end, begin = begin, max(begin - length, 0)
+    while begin > first:
+        end, begin = begin, max(begin - length, first)
         length = min(2 * length, _READ_BYTES)
         file.seek(begin)
         block = file.read(end - begin) + rest
         if is_last and (whole := block.rfind(b"\n") + 1):
             block, is_last = block[:whole], False
-        cut = block.find(b"\n") + 1 if begin else 0
-        if is_last or (begin and not cut):
+        cut = block.find(b"\n") + 1 if begin > first else 0
+        if is_last or (begin > first and not cut):
             rest = block  # one line longer than a block
             continue
         rest = block[:cut]
