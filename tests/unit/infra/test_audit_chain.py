@@ -14,7 +14,8 @@ from kobe.core.clock import SteppingClock
 from kobe.core.errors import ConfigError, ExternalError, IntegrityError
 from kobe.infra.records import audit_lines as layout
 from kobe.infra.records import audit_segments as segments
-from kobe.infra.records.audit import REPAIR_KIND, AuditChain, newest, read, verify
+from kobe.infra.records.audit import REPAIR_KIND, AuditChain, read, verify
+from kobe.infra.records.audit_newest import newest
 
 REPOSITORY = Path(__file__).parents[3]
 RECORDS = 7
