@@ -110,7 +110,7 @@ def unusual_rows(
     )  # fmt: skip
     found = age = 0
     equal = still = 1
-    total, before = 0.0, np.nan
+    total, was_below = 0.0, False
     for t in range(n):
         same = t > 0 and c.code[t] == c.code[t - 1]
         age = age + 1 if same else 0
@@ -121,19 +121,20 @@ def unusual_rows(
         still = 0 if not flat else (still + 1 if goes_on and c.high[t - 1] == c.low[t - 1] else 1)
         total = total + (c.volume[t - SHORT_BARS] if age >= SHORT_BARS else 0.0) if same else 0.0
         total -= c.volume[t - REACH] if age >= REACH else 0.0
-        drop = _drop(c.volume, t, age, total)
+        # the largest of ten is at least today's, so most days need no look at the others
+        below = c.volume[t] * LONG_BARS <= feed * total * (1 + 1e-9) and _drop(c.volume, t, age, total) < feed
         fix = split[t] if raw and not np.isnan(split[t]) else 1.0
         move = c.close[t] * fix / prev
         skipped = number[t] - number[t - 1] - 1 if same else 0
-        calm = abs(move - 1.0) <= UNUSUAL_MOVE and skipped == 0 and not drop < feed and np.isnan(split[t])
+        calm = abs(move - 1.0) <= UNUSUAL_MOVE and skipped == 0 and not below and np.isnan(split[t])
         calm = calm and not paid[t] > special and equal < 5 and c.high[t] > c.low[t]
         if not (calm and c.high[t] < CALM_RANGE * c.low[t] and c.volume[t] > 0.0):
             out.row[found], out.prev[found], out.move[found] = t, prev, move
             out.gap[found], out.skipped[found] = c.open[t] * fix / prev, skipped
             out.equal[found], out.still[found] = equal, still
-            out.drop[found] = np.nan if same and before < feed else drop
+            out.drop[found] = np.nan if same and was_below else _drop(c.volume, t, age, total)
             found += 1
-        before = drop
+        was_below = below
     return Unusual(
         out.row[:found], out.prev[:found], out.move[:found], out.gap[:found], out.skipped[:found],
         out.equal[:found], out.still[:found], out.drop[:found],

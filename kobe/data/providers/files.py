@@ -1,6 +1,7 @@
 """Bars from CSV or Parquet files, or a folder of either, with other column names mapped to ours."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -76,11 +77,10 @@ def _one(path: Path, mapping: Mapping[str, str], symbol: str | None) -> pl.DataF
     numbers = [c for c in COLUMNS if c not in ("date", "symbol")]
     _refuse_odd_types(frame, numbers, path.name)
     try:
-        return frame.select(
-            _as_date(frame.schema["date"]),
-            _tickers(frame.get_column("symbol")),
-            *[pl.col(c).cast(pl.Float64, strict=False) for c in numbers],
-        )
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            symbols = beside.submit(_tickers, frame.get_column("symbol"))
+            casts = [pl.col(c).cast(pl.Float64, strict=False) for c in numbers]
+            return frame.select(_as_date(frame.schema["date"]), *casts).insert_column(1, symbols.result())
     except pl.exceptions.PolarsError as error:
         raise SchemaError(f"{path.name} has a column of an unusable type", seen=_first_line(error)) from error
 
@@ -135,7 +135,7 @@ def _read(path: Path) -> pl.DataFrame:
         raise SchemaError("unknown kind of file", seen=path.name, expected=" or ".join(KINDS))
     try:
         if kind == ".parquet":
-            return pl.read_parquet(path.read_bytes())  # at once: a mapped file is read page by page
+            return pl.read_parquet(path, glob=False, hive_partitioning=False)
         return pl.read_csv(_unpacked(path), infer_schema=False, glob=False)
     except (pl.exceptions.PolarsError, OSError, EOFError) as error:
         raise SchemaError(f"{path.name} cannot be read", seen=_first_line(error)) from error

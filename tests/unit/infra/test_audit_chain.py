@@ -100,6 +100,7 @@ def test_records_of_a_kind_are_found_newest_first_over_segments_blocks_and_torn_
     folder: Path, clock: SteppingClock, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segments, "_READ_BYTES", block)
+    monkeypatch.setattr(segments, "_FIRST_BYTES", min(block, segments._FIRST_BYTES))
     chain = AuditChain(folder, clock, "run-2", segment_bytes=2000)
     for n in range(30):
         chain.append(
