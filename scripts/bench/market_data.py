@@ -301,7 +301,7 @@ def main() -> None:
     """Print every part asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("parts", nargs="*", default=list(PARTS), choices=[*PARTS, []])
+    parser.add_argument("parts", nargs="*", default=[], choices=[*PARTS, []])
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for name in given.parts or PARTS:
