@@ -36,10 +36,12 @@ def run_check(ctx: Context, request: CheckRequest) -> Document:
     """Apply every rule to the store, bring the holds up to date, and write the report as HTML and JSON."""
     rules = scope(ctx, ctx.store.manifest().provenance.adjustment)
     if request.dry_run or request.symbols:
-        found, held = ingest.rechecked(ctx.store, rules)
+        bars = ctx.store.frame()
+        found, held = ingest.rechecked(ctx.store, rules, bars)
     else:
         with lease(ctx):
-            found, held = ingest.rechecked(ctx.store, rules)
+            bars = ctx.store.frame()
+            found, held = ingest.rechecked(ctx.store, rules, bars)
             ctx.store.amend(held=held)
             ctx.audit.append("data_check", {"findings": len(found), "holds": len(held)})
     if request.symbols:
@@ -47,7 +49,7 @@ def run_check(ctx: Context, request: CheckRequest) -> Document:
     newest = ctx.store.manifest().last
     standing = holds.standing(held, newest)
     document = report.build(
-        inspection.tally(found), _examples(ctx, found), [h.symbol for h in standing], newest, found.rows(),
+        inspection.tally(found), _examples(bars, found), [h.symbol for h in standing], newest, found.rows(),
         meanings={code: rule.meaning for code, rule in RULES.items()},
     )  # fmt: skip
     if not request.dry_run:
@@ -57,15 +59,16 @@ def run_check(ctx: Context, request: CheckRequest) -> Document:
     return document
 
 
-def _examples(ctx: Context, found: pl.DataFrame) -> list[report.Example]:
+def _examples(bars: pl.DataFrame, found: pl.DataFrame) -> list[report.Example]:
     """Return the bars around a few findings of each rule that stops trading, newest first."""
-    bars = ctx.store.frame().partition_by("symbol", as_dict=True) if len(found) else {}
-    chosen = []
+    chosen, by_symbol = [], dict[str, pl.DataFrame]()
     stopping = [code for code, rule in RULES.items() if rule.action is Action.QUARANTINE]
     for code in stopping:
         rows = found.filter((pl.col("code") == code) & (pl.col("symbol") != "")).sort("date", descending=True)
         for symbol, day, _, detail in rows.head(PICTURES_PER_RULE).iter_rows():
-            mine = bars[(symbol,)]
+            if symbol not in by_symbol:
+                by_symbol[symbol] = bars.filter(pl.col("symbol") == symbol)
+            mine = by_symbol[symbol]
             at = int(mine.get_column("date").search_sorted(day))
             near = mine.slice(max(at - BARS_AROUND, 0), 2 * BARS_AROUND + 1)
             columns = near.select("date", "open", "high", "low", "close").rows()

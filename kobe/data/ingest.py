@@ -292,14 +292,14 @@ def _with_holds(change: Change, held: pl.DataFrame, called: list[Hold], *, fresh
     )  # fmt: skip
 
 
-def rechecked(store: BarStore, scope: Scope) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Look at the whole store again.
+def rechecked(store: BarStore, scope: Scope, bars: pl.DataFrame | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Look at the whole store again, or at its bars where they were read already.
 
     Returns:
         All findings, and the holds as they should be: those the rules call for today, those that came from outside
         the bars, and every release.
     """
-    found = inspection.findings(store.frame(), store.actions(), scope)
+    found = inspection.findings(store.frame() if bars is None else bars, store.actions(), scope)
     held = store.holds()
     called = holds.to_frame(inspection.holds_of(found, scope.calendar))
     kept = held.filter(~pl.col("code").is_in(_DERIVED) | (pl.col("released") != ""))
