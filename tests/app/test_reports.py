@@ -12,7 +12,7 @@ import pytest
 from kit import pages
 from kit.home import LAST, SPEC, at
 
-from kobe.app import desk, eod_report, import_bars, scan_picture, wiring
+from kobe.app import desk, eod_report, import_bars, known, scan_picture, wiring
 from kobe.app.day import runs, simulate
 from kobe.app.eod_report import run_eod_report
 from kobe.app.morning_report import run_morning_report
@@ -25,6 +25,8 @@ from kobe.core.ports import Quote
 from kobe.core.types import Mode
 from kobe.data.manifest import Provenance
 from kobe.data.providers.synthetic import synthetic_market
+from kobe.execution import order
+from kobe.execution.plans import PLANS
 from kobe.reports.render import png
 
 SESSIONS = 10
@@ -114,6 +116,45 @@ def test_days_add_up_to_the_week_and_trades_to_the_realised_profit(ctx):
     assert days[-1]["equity_curve"][-1] == [str(LAST), days[-1]["equity_usd"]]
     late = {j["job"]: (j["runs"], j["bad"], j["missed"]) for j in told["jobs"]}
     assert late["scan"] == (len(days), 0, 0)
+
+
+def test_what_the_carried_fold_knows_is_what_a_fold_of_all_events_knows(ctx):
+    held = known.read(ctx, ctx.clock.now())
+    assert held.fold is not None
+    assert held.orders == order.fold(ctx.ledger.events(order.STREAM))
+    alone = replace(held, fold=None)
+    touched = [[o.request.client_order_id for o in alone.touched(day)] for day in days_played(ctx)]
+    assert [[o.request.client_order_id for o in held.touched(day)] for day in days_played(ctx)] == touched
+    assert sum(map(bool, touched)) > 2
+
+
+def test_records_that_changed_while_they_were_read_are_read_anew(ctx, monkeypatch):
+    plan = ctx.ledger.events(PLANS)[0]
+    whole = order.OrderFold.book
+
+    def book(fold, changes):
+        ctx.ledger.append(PLANS, plan.entity, plan.kind, plan.payload, key="meanwhile")
+        return whole(fold, changes)
+
+    monkeypatch.setattr(order.OrderFold, "book", book)
+    assert known.read(ctx, ctx.clock.now()).fold is None
+
+
+def test_the_profit_of_a_span_counts_both_its_ends(ctx):
+    points, days = known.equity_points(ctx, LAST), days_played(ctx)
+    trade = known.closed_trades(ctx, known.read(ctx, ctx.clock.now()))[0]
+    closed = [replace(trade, closed=day, net_usd=Decimal(1 << k)) for k, day in enumerate(days[1::2] + days[-1:])]
+    for first in days:
+        for last in days:
+            told = known.profit(closed, points, first, last)
+            assert told.realised_usd == sum((t.net_usd for t in closed if first <= t.closed <= last), Decimal(0))
+            inside = [usd for day, usd in points if first <= day <= last]
+            base = next((usd for day, usd in reversed(points) if day < first), inside[0] if inside[1:] else None)
+            assert told.equity_usd == (inside[-1] - base if inside and base is not None else None)
+
+
+def days_played(ctx):
+    return ctx.calendar.between(ctx.calendar.offset(LAST, -SESSIONS + 1), LAST)
 
 
 def test_a_week_is_compared_with_the_report_of_the_week_before(ctx):

@@ -1,6 +1,7 @@
 """Gates, limits, prohibited list, mode and breakers from the command line's side: said, recorded, taken back."""
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -8,7 +9,7 @@ import pytest
 from kit.command import kobe, one_line
 from kit.home import at
 
-from kobe.app import breakers, desk, equity, mode, prohibit, wiring
+from kobe.app import breakers, desk, equity, known, mode, prohibit, wiring
 from kobe.app.gates import run_gates_explain, run_gates_last, run_gates_list
 from kobe.app.limits import run_limits_reset, run_limits_show
 from kobe.core.errors import ExitCode, RefusedError, UsageError
@@ -59,6 +60,25 @@ def sent(name, status, filled=0):
     fills = [Fill(fill_id=f"{name}-f", client_order_id=name, symbol="ABC", side=Side.LONG, effect=request.effect,
                   quantity=filled, price=D(10), fee_usd=D(0), at=NOW)] if filled else []  # fmt: skip
     return Order(request=request, status=status, fills=tuple(fills))
+
+
+def test_the_newest_trades_are_looked_at_in_whatever_order_they_come(ctx):
+    lost = lost_trades(ctx, 9)
+    wanted = breakers.limits(ctx).losing_streak
+    newest = tuple((f"s{k}", D(-1)) for k in range(9))[-wanted:]
+    assert wanted < len(lost)
+    for given in (lost, lost[::-1], lost[4:] + lost[:4]):
+        assert facts(ctx, trades=given).trades == newest
+
+
+def test_a_close_of_the_past_that_is_marked_later_stands_where_it_belongs(ctx):
+    account = ctx.broker.account()
+    days = [ctx.calendar.offset(MONDAY, -k) for k in (5, 1, 3, 2)]
+    for number, day in enumerate(days):
+        equity.mark(ctx, replace(account, equity_usd=D(10_000 + number)), day)
+    assert list(equity.marks(ctx).items()) == sorted(zip(days, map(D, range(10_000, 10_004)), strict=True))
+    assert list(equity.marks(ctx, days[2])) == sorted(days)[1:]
+    assert known.equity_points(ctx, days[3])[-1] == (days[3], D(10_003))
 
 
 def test_the_list_names_every_gate_in_order_with_its_settings_as_they_are(ctx):

@@ -135,7 +135,7 @@ def _read(path: Path) -> pl.DataFrame:
         raise SchemaError("unknown kind of file", seen=path.name, expected=" or ".join(KINDS))
     try:
         if kind == ".parquet":
-            return pl.read_parquet(path, glob=False, hive_partitioning=False)
+            return pl.read_parquet(path.read_bytes())  # at once: one that changes while it is read makes polars panic
         return pl.read_csv(_unpacked(path), infer_schema=False, glob=False)
     except (pl.exceptions.PolarsError, OSError, EOFError) as error:
         raise SchemaError(f"{path.name} cannot be read", seen=_first_line(error)) from error
