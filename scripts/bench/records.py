@@ -1,4 +1,4 @@
-"""The audit chain and the locks: durable appends, grouped appends, verification, checkpoints, in one table.
+"""Locks, audit chain and ledger: durable appends, grouped appends, verification, checkpoints, looks, in one table.
 
 python -m scripts.bench.records [FOLDER]      FOLDER: on the disk to measure; default: a temporary one
 
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 from filelock import FileLock
 
@@ -22,10 +23,12 @@ from kobe.infra.clock import SystemClock
 from kobe.infra.records.audit import AuditChain
 from kobe.infra.records.audit_proof import prove
 from kobe.infra.records.audit_verify import verify
+from kobe.infra.records.ledger import SqlLedger
+from kobe.infra.records.ledger_sqlite import SqliteDatabase
 from kobe.infra.records.signing import FileSigner
 
 ROUNDS = 5
-SINGLE, GROUPS, GROUP, MANY = 300, 20, 500, 200_000
+SINGLE, GROUPS, GROUP, MANY, LOOKS = 300, 20, 500, 200_000, 200
 PAYLOAD = {
     "order": "kobe-ibs_rsi-ABCD-2026-01-02-buy-open-1", "symbol": "ABCD", "quantity": 3, "limit": "24.15",
     "verdicts": [{"gate": "budget", "outcome": "PASS", "seen": 71.2, "limit": 75.0}],
@@ -75,7 +78,26 @@ def main() -> None:
         print_row("append, no key", rates(lambda: _singles(plain), SINGLE))
         print_row("append, signed anchor", rates(lambda: _singles(chain), SINGLE), 500)
         print_row(f"records in groups of {GROUP}, signed", rates(lambda: _groups(chain), GROUPS * GROUP), 20_000)
+        _looks(home / "ledger.db")
         _big(home, signer)
+
+
+def _looks(path: Path) -> None:
+    """Look for new events of a stream where there are none, and the same where every look has to ask for them."""
+    ledger, streams = SqlLedger(path, SystemClock()), [f"stream {k}" for k in range(20)]
+    with ledger.exclusive():
+        for k in range(10_000):
+            ledger.append(streams[k % len(streams)], "bench", "told", PAYLOAD, key=str(k))
+    newest = {stream: ledger.events(stream)[-1].sequence for stream in streams}
+
+    def look() -> None:
+        for stream in streams * LOOKS:
+            if ledger.events(stream, after=newest[stream]):
+                raise SystemExit("the ledger tells of what was not appended")
+
+    print_row("look at a stream of the ledger", rates(look, LOOKS * len(streams)))
+    with mock.patch.object(SqliteDatabase, "stamp", lambda _: None):  # noqa: PT008  # calling a mock takes longer
+        print_row("the same, asking for new events each time", rates(look, LOOKS * len(streams)))
 
 
 def _locks(home: Path) -> None:
