@@ -1,5 +1,6 @@
 """`kobe drift`: every strategy's recent signals against the evidence of the champion, and how far to trust it still."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
@@ -15,13 +16,15 @@ from kobe.core.panel import Floats, Ints, Panel
 from kobe.features.table import FeatureTable
 from kobe.learning import drift
 from kobe.learning.dataset import FEATURE_COLUMNS, STRATEGY_COLUMN, feature_matrix
-from kobe.learning.drift import Reference, Trades, Window
+from kobe.learning.drift import Reading, Reference, Trades, Window
 from kobe.learning.drift_states import ENTER, Level, Standing, step
 from kobe.learning.drift_statistics import Past
 from kobe.learning.model import MetaModel
 from kobe.reports.document import Document
 from kobe.strategies import STRATEGIES
 
+_Families = tuple[tuple[Reading, ...], tuple[Reading, ...]]
+"""The readings about money, and those of the signs."""
 NEEDED = ("strategy", "session", "exit_session", "r_net", *FEATURE_COLUMNS)
 
 
@@ -148,18 +151,34 @@ def _judge(
     judged = signal_rows[len(recent) - len(window.trades) :]
     seed, newest = ctx.settings.run.seed, _inputs(ctx, features, judged, name)
     columns = {c: (past_of, newest[:, FEATURE_COLUMNS.index(c)]) for c, past_of in known.features.items()}
-    money = drift.money(recent, window, reference, seed=seed, intervals=intervals)
-    signs = drift.signs(
-        window, reference, model.probability(newest, [name] * len(newest)), columns, seed=seed
-    )  # fmt: skip
+    told = model.probability(newest, [name] * len(newest))
+
+    def look() -> _Families:
+        money = drift.money(recent, window, reference, seed=seed, intervals=intervals)
+        return tuple(money), tuple(drift.signs(window, reference, told, columns, seed=seed))
+
+    facts = (recent.session, recent.exit_session, recent.net_r, newest, told)
+    money, signs = _kept(ctx, (name, intervals), known, (record, seed, *(a.tobytes() for a in facts)), look)
     number = ctx.calendar.number(session)
     seen = drift.evidence_of(number, window, (r.adjusted for r in money), (r.adjusted for r in signs))
     after = step(before, seen)
     reasons = tuple(r.name.replace(" ", "_") for r in (*money, *signs) if r.adjusted <= ENTER[Level.WATCH])
     return Judged(
         strategy=name, level=after.level, since=_day(ctx, after), before=before.level, reasons=reasons,
-        signals=len(recent), window=window, reference=reference, money=tuple(money), signs=tuple(signs),
+        signals=len(recent), window=window, reference=reference, money=money, signs=signs,
     )  # fmt: skip
+
+
+def _kept(
+    ctx: Context, which: tuple[str, bool], known: _Evidence, facts: tuple[object, ...], look: Callable[[], _Families]
+) -> _Families:
+    """Return the readings of the last time where nothing they come from is another: no signal has ripened since."""
+    kept: dict[tuple[str, bool], tuple[_Evidence, tuple[object, ...], _Families]]
+    kept = ctx.__dict__.setdefault("_readings", {})
+    before = kept.get(which)
+    if before is None or before[0] is not known or before[1] != facts:
+        before = kept[which] = known, facts, look()
+    return before[2]
 
 
 def _inputs(ctx: Context, features: FeatureTable, rows: Ints, name: str) -> Floats:

@@ -14,7 +14,7 @@ from kobe.app.drift import DriftRequest, run_drift
 from kobe.app.signals_file import DATASET
 from kobe.app.standing import states_at
 from kobe.core.errors import DataError, ExitCode, ModelError, StaleDataError
-from kobe.learning import train
+from kobe.learning import drift, train
 
 STRATEGIES = {"ibs_rsi", "turtle_soup"}
 MONTHS_BACK = 150
@@ -213,17 +213,24 @@ def test_the_scan_can_ask_for_the_states_of_a_home_without_records(home):
     assert states_at(ctx, LAST) == {}
 
 
-def test_what_is_kept_from_session_to_session_changes_no_digit_and_goes_when_the_evidence_does(home):
+def test_what_is_kept_from_session_to_session_changes_no_digit_and_goes_when_the_evidence_does(home, monkeypatch):
     ctx = with_older_champion(home)
-    days = [ctx.calendar.offset(LAST, -back) for back in (2, 1, 0)]
+    days = [ctx.calendar.offset(LAST, -back) for back in range(9, -1, -1)]
+    looked, look = [], drift.signs
+    monkeypatch.setattr(drift, "signs", lambda *given, **words: looked.append(given) or look(*given, **words))
 
     def told(each):
         return [judged(each(), day, dry_run=True).data for day in days]
 
     one = told(lambda: ctx)
+    assert len(STRATEGIES) < len(looked) < len(days) * len(STRATEGIES)  # some evenings no signal has ripened
     assert one == told(lambda: wiring.build(home))
+    with_older_champion(home, wins=0.4)
+    promised = told(lambda: ctx)
+    assert promised != one
+    assert promised == told(lambda: wiring.build(home))
     path = ctx.paths.walk_forward / DATASET
     pl.read_parquet(path).with_columns(pl.col("rsi2") + 50.0).write_parquet(path)
     other = told(lambda: ctx)
-    assert other != one
+    assert other != promised
     assert other == told(lambda: wiring.build(home))
