@@ -2,7 +2,7 @@
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -62,6 +62,7 @@ class Panel:
         feed: which tape the volume counts (`consolidated`, `iex`, ...).
         adjustment: `split`, `raw` or `total-return`.
         universe: `static-current` (survivorship-biased) or `point-in-time`.
+        let_go: gives back the memory of columns that lie in a mapped file; what is asked for again is read again.
     """
 
     symbols: tuple[str, ...]
@@ -81,6 +82,7 @@ class Panel:
     feed: str = "consolidated"
     adjustment: str = "split"
     universe: str = "static-current"
+    let_go: Callable[[], None] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         rows = len(self.session)
@@ -250,6 +252,8 @@ class Panel:
             stops = [a + int(np.searchsorted(self.session[a:b], last, "right")) for a, b in pairwise(self.offsets)]
             kept = session, self._between(starts, np.minimum(np.array(stops, dtype=np.int64), ends))
             self.__dict__["_kept_cut"] = kept
+            if self.let_go is not None:
+                self.let_go()  # a past session needs its own copy of the bars alone
         return kept[1]
 
     def select(self, symbols: set[str]) -> "Panel":
@@ -275,7 +279,7 @@ class Panel:
         columns["final_loss"] = np.where(whole, self.final_loss, np.nan)[present]
         columns["dividend"] = kept(self.dividend) if self.pays else np.empty(0)
         symbols = tuple(self.symbols[k] for k in present)
-        return replace(self, symbols=symbols, offsets=offsets, **columns)
+        return replace(self, symbols=symbols, offsets=offsets, let_go=None, **columns)
 
     def masked(self, tradable: npt.NDArray[np.bool_], universe: str) -> "Panel":
         """Return the same bars with trading narrowed to some rows, as the universe of that name says.

@@ -1,10 +1,12 @@
 """From stored bars to the panel: symbol-major arrays, adjusted by the events, masked by holds; and its mapped cache."""
 
 import json
+import mmap
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -124,8 +126,8 @@ def _adjust(columns: dict[str, npt.NDArray[np.float64]], factors: npt.NDArray[np
         columns["raw_factor"] = np.where(columns["raw_factor"] == 1.0, factors, columns["raw_factor"])
 
 
-def arrow_file(panel: Panel) -> memoryview:
-    """Return a panel as the bytes of an Arrow file."""
+def write_arrow(panel: Panel, file: BinaryIO) -> None:
+    """Write a panel as an Arrow file."""
     import pyarrow as pa
 
     meta = {
@@ -137,10 +139,15 @@ def arrow_file(panel: Panel) -> memoryview:
     arrays = {name: getattr(panel, name) for name in _cached(panel.pays)}
     arrays["tradable"] = arrays["tradable"].view(np.uint8)
     batch = pa.record_batch(arrays).replace_schema_metadata({"kobe": json.dumps(meta)})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, batch.schema) as writer:
+    with pa.ipc.new_file(file, batch.schema) as writer:
         writer.write_batch(batch)
-    return memoryview(sink.getvalue())
+
+
+def give_back() -> None:
+    """Give back to the system what pyarrow keeps of the memory that was freed."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
 
 
 def mapped(path: Path, calendar: Calendar, provenance: Provenance) -> Panel:
@@ -152,7 +159,9 @@ def mapped(path: Path, calendar: Calendar, provenance: Provenance) -> Panel:
     import pyarrow as pa
 
     try:
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        with path.open("rb") as file:
+            pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        reader = pa.ipc.open_file(pa.py_buffer(pages))
         batch = reader.get_batch(0)
         meta = json.loads(reader.schema.metadata[b"kobe"])
         columns: dict[str, Any] = {name: _view(batch.column(name)) for name in _cached(meta["pays"])}
@@ -167,6 +176,7 @@ def mapped(path: Path, calendar: Calendar, provenance: Provenance) -> Panel:
         offsets=np.array(meta["offsets"], dtype=np.int64),
         calendar=calendar,
         final_loss=losses,
+        let_go=partial(pages.madvise, mmap.MADV_DONTNEED) if hasattr(mmap, "MADV_DONTNEED") else None,
         **columns,
         **asdict(provenance),
     )

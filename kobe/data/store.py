@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -249,9 +250,13 @@ class BarStore:
                 return assemble.mapped(path, self.calendar, held.provenance)
             except IntegrityError:
                 path.unlink(missing_ok=True)
+        self._map(held, path)  # returns first: what making it took is gone before it is mapped
+        assemble.give_back()
+        return assemble.mapped(path, self.calendar, held.provenance)
+
+    def _map(self, held: Manifest, path: Path) -> None:
         panel = assemble.assemble(self._years(held), self.calendar, held.provenance, self.actions(), self.holds())
-        durable.write_whole(path, assemble.arrow_file(panel))
-        return panel
+        durable.write_whole(path, partial(assemble.write_arrow, panel))
 
 
 def damaged(name: str, why: object) -> IntegrityError:

@@ -8,13 +8,16 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from kobe.core.errors import ConfigError, ExternalError, KobeError
 
 TEMPORARY_PREFIX = ".tmp-"
+Content = bytes | memoryview | Callable[[BinaryIO], object]
+"""All bytes of a file, or what writes them into it where they are too many to be held once more."""
 _DOCTOR = "kobe doctor"
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _DENIED = {
@@ -104,12 +107,12 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def write_whole(path: Path, content: bytes | memoryview, *, sync_name: bool = True, sync_content: bool = True) -> None:
+def write_whole(path: Path, content: Content, *, sync_name: bool = True, sync_content: bool = True) -> None:
     """Write a file so that a reader or a crash sees the old content or the new, never a mixture.
 
     Args:
         path: where the file appears; missing folders are made.
-        content: all of its bytes.
+        content: all of its bytes, or what writes them.
         sync_name: wait for the rename too; without it a power cut may bring the old content back, whole.
         sync_content: wait for the content; without it a power cut may leave a torn file. For files whose digest a
             durable manifest holds and that can be made again.
@@ -167,11 +170,15 @@ def sweep(folder: Path) -> list[Path]:
     return sorted(removed)
 
 
-def _write_and_rename(path: Path, content: bytes | memoryview, *, wait: bool) -> None:
+def _write_and_rename(path: Path, content: Content, *, wait: bool) -> None:
     descriptor, temporary = _open_temporary(path.parent)
     try:
         try:
-            write_all(descriptor, content)
+            if callable(content):
+                with os.fdopen(descriptor, "wb", closefd=False) as file:
+                    content(file)
+            else:
+                write_all(descriptor, content)
             if wait:
                 sync(descriptor)
             if sys.platform != "win32":

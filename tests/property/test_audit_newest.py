@@ -31,10 +31,11 @@ steps = st.lists(
 
 
 class _Home:
-    """A chain, and a copy of it that may be put in its place."""
+    """A chain with its anchor, and a copy of both that may be put in their place."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.copy, self.keys = folder / "audit", folder / "copy", folder / "keys"
+        self.records, self.copy, self.keys = folder / "records", folder / "copy", folder / "keys"
+        self.folder = self.records / "audit"
         self.told = 0
 
     def write(self, told: list[tuple[str, int]]) -> None:
@@ -50,12 +51,12 @@ class _Home:
     def keep(self, _: None) -> None:
         shutil.rmtree(self.copy, ignore_errors=True)
         if self.folder.is_dir():
-            shutil.copytree(self.folder, self.copy)
+            shutil.copytree(self.records, self.copy)
 
     def restore(self, _: None) -> None:
         if self.copy.is_dir():
-            aside = self.folder.rename(self.folder.with_name("aside"))
-            shutil.copytree(self.copy, self.folder)
+            aside = self.records.rename(self.records.with_name("aside"))
+            shutil.copytree(self.copy, self.records)
             shutil.rmtree(aside)
 
     def tear(self, _: None) -> None:

@@ -1,5 +1,6 @@
 """The store is one state or the next, says what is damaged, and comes back from damage without losing what is good."""
 
+import errno
 import json
 from datetime import date
 
@@ -9,6 +10,7 @@ import pytest
 from kit.market import LAST, changed, events, market, put, store_in
 
 from kobe.core.errors import ExternalError, IntegrityError, MissingDataError, SchemaError
+from kobe.data import assemble
 from kobe.data.store import MANIFEST, PREVIOUS
 from kobe.data.verify import repair, verify
 from kobe.infra.blobs import FolderBlobs, ObjectBlobs
@@ -17,6 +19,29 @@ from kobe.infra.blobs import FolderBlobs, ObjectBlobs
 @pytest.fixture
 def store(tmp_path, calendar):
     return store_in(tmp_path, calendar)
+
+
+class Full:
+    """A file on a disk that takes the first few bytes."""
+
+    closed = False
+
+    def __init__(self, file):
+        self.file = file
+
+    def write(self, content):
+        if self.file.tell():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self.file.write(content)
+
+    def flush(self):
+        self.file.flush()
+
+
+def assembled(store):
+    """Make the panel of the stored bars without the cache."""
+    held = store.manifest()
+    return assemble.assemble(store._years(held), store.calendar, held.provenance, store.actions(), store.holds())
 
 
 def victims(store, prefix: str) -> list[str]:
@@ -125,7 +150,7 @@ def test_orphans_and_an_older_schema_are_told_apart(store, calendar):
 def test_dividends_come_back_from_the_cache_and_a_cache_from_before_them_is_made_anew(store, calendar):
     told = events(("AAA", calendar.between(date(2019, 1, 2), LAST)[150], "dividend", 0.5, ""))
     put(store, market(calendar), told, adjustment="raw", replace=True)
-    made, mapped = store.panel(), store.panel()
+    made, mapped = assembled(store), store.panel()
     assert np.flatnonzero(mapped.dividend).tolist() == [150]
     assert mapped.dividend.tobytes() == made.dividend.tobytes()
     assert (mapped.digest, mapped.pays) == (made.digest, True)
@@ -137,10 +162,33 @@ def test_dividends_come_back_from_the_cache_and_a_cache_from_before_them_is_made
 
 def test_a_torn_panel_cache_is_made_anew(store, calendar):
     put(store, market(calendar))
-    first = store.panel()
+    assert store.panel().digest == assembled(store).digest
     cache = next(store.cache.glob("panel-*.arrow"))
     cache.write_bytes(cache.read_bytes()[:1000])
-    np.testing.assert_array_equal(store.panel().close, first.close)
+    assert store.panel().digest == assembled(store).digest
+
+
+def test_a_past_session_gives_the_mapped_pages_back_and_they_are_read_again_when_asked_for(store, calendar):
+    put(store, market(calendar))
+    panel, whole = store.panel(), assembled(store)
+    gone = []
+    object.__setattr__(panel, "let_go", lambda give_back=panel.let_go: gone.append(give_back()))
+    cut = panel.last_session - 9
+    past = panel.until(cut)
+    assert panel.until(cut) is past
+    assert len(gone) == 1
+    assert past.let_go is None
+    assert past.digest == whole.until(cut).digest
+    assert panel.digest == whole.digest
+
+
+def test_a_panel_that_the_disk_has_no_room_for_leaves_nothing_behind(store, calendar, monkeypatch):
+    put(store, market(calendar))
+    write = assemble.write_arrow
+    monkeypatch.setattr(assemble, "write_arrow", lambda panel, file: write(panel, Full(file)))
+    with pytest.raises(ExternalError, match="full"):
+        store.panel()
+    assert list(store.cache.iterdir()) == []
 
 
 def test_nothing_there_is_said_and_not_guessed(store):
