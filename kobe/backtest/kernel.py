@@ -95,54 +95,47 @@ def _enter(m: Any, w: Any, rules: Any, i: int) -> tuple[int, float, float]:
 
 
 @njit(cache=True, nogil=True)
-def _write_off(m: Any, out: Any, i: int, row: int) -> None:
-    """End trade i at a close after which its symbol has not traded for too long."""
-    out.state[i], out.reason[i] = CLOSED, END_OF_DATA
-    out.exit_row[i], out.exit_price[i] = row, m.close[row]
+def _walk_part(first: int, last: int, m: Market, w: Wishes, rules: Rules, out: Walked) -> None:
+    """Walk signals `first` to `last` (not included) from the fill to the exit; each fills its own place.
 
-
-@njit(cache=True, nogil=True)
-def _follow(m: Any, rules: Any, out: Any, i: int, sign: int, end: int) -> None:
-    """Walk trade i from its entry bar to its exit and fill in the result columns."""
-    e = out.entry_row[i]
-    fill = out.entry_price[i]
-    stop = out.stop[i] if rules.use_stop else -sign * np.inf
-    bit = 1 if sign > 0 else 2
-    for j in range(e, end):
-        if j > e and m.session[j] - m.session[j - 1] > DELISTED_AFTER_SESSIONS:
-            _write_off(m, out, i, j - 1)  # by then nobody could know that it would trade again
-            return
-        pending = j > e and (m.exit_mask[j - 1] & bit) != 0
-        last_bar = m.session[j] - m.session[e] >= rules.hold_bars - 1
-        bar = (m.open[j], m.high[j], m.low[j], m.close[j])
-        tick = TICK_USD / m.raw_factor[j]
-        why, price, both = exit_on_bar(sign, bar, stop, out.target[i], tick, pending, last_bar, rules.stop_first)
-        out.ambiguous[i] |= both
-        if why != STAY:
-            out.state[i], out.reason[i], out.exit_row[i], out.exit_price[i] = CLOSED, why, j, price
-            out.worst[i] = min(out.worst[i], sign * (price - fill))
-            out.best[i] = max(out.best[i], sign * (price - fill))
-            return
-        adverse, favourable = (m.low[j], m.high[j]) if sign > 0 else (m.high[j], m.low[j])
-        out.worst[i] = min(out.worst[i], sign * (adverse - fill))
-        out.best[i] = max(out.best[i], sign * (favourable - fill))
-    if m.last_session - m.session[end - 1] >= DELISTED_AFTER_SESSIONS:
-        _write_off(m, out, i, end - 1)
-
-
-@njit(cache=True, nogil=True)
-def _walk_part(first: int, last: int, market: Market, wishes: Wishes, rules: Rules, out: Walked) -> None:
-    """Walk signals `first` to `last` (not included); each fills its own place."""
+    One function, with a name of its own for every column: a call that is handed the columns counts references to each
+    of them, in all threads at once, which took longer than the walk.
+    """
+    session, opened, high, low, close, factor = m.session, m.open, m.high, m.low, m.close, m.raw_factor
+    exit_mask, states, reasons, ambiguous = m.exit_mask, out.state, out.reason, out.ambiguous
+    entry_rows, fills, stops, targets = out.entry_row, out.entry_price, out.stop, out.target
+    exit_rows, exits, worsts, bests = out.exit_row, out.exit_price, out.worst, out.best
     for i in range(first, last):
-        state, fill, stop = _enter(market, wishes, rules, i)
-        out.state[i] = state
+        state, fill, stop = _enter(m, w, rules, i)
+        states[i] = state
         if state != CLOSED:
             continue
-        sign = wishes.side[i]
-        out.state[i] = OPEN
-        out.entry_row[i], out.entry_price[i], out.stop[i] = wishes.row[i] + 1, fill, stop
-        out.target[i] = fill + sign * wishes.target_r[i] * (sign * (fill - stop))
-        _follow(market, rules, out, i, sign, market.offsets[wishes.symbol[i] + 1])
+        sign, e, end = w.side[i], w.row[i] + 1, m.offsets[w.symbol[i] + 1]
+        target = fill + sign * w.target_r[i] * (sign * (fill - stop))
+        entry_rows[i], fills[i], stops[i], targets[i] = e, fill, stop, target
+        stop = stop if rules.use_stop else -sign * np.inf
+        bit, pending, both, why, price = (1 if sign > 0 else 2), False, False, STAY, np.nan
+        worst, best, row, before = 0.0, 0.0, e, session[e]
+        for j in range(e, end):
+            if session[j] - before > DELISTED_AFTER_SESSIONS:
+                break  # by then nobody could know that it would trade again
+            row, before = j, session[j]
+            bar, tick = (opened[j], high[j], low[j], close[j]), TICK_USD / factor[j]
+            last_bar = before - session[e] >= rules.hold_bars - 1
+            why, price, reached = exit_on_bar(sign, bar, stop, target, tick, pending, last_bar, rules.stop_first)
+            both |= reached
+            if why != STAY:
+                worst, best = min(worst, sign * (price - fill)), max(best, sign * (price - fill))
+                break
+            pending = (exit_mask[j] & bit) != 0
+            adverse, favourable = (low[j], high[j]) if sign > 0 else (high[j], low[j])
+            worst, best = min(worst, sign * (adverse - fill)), max(best, sign * (favourable - fill))
+        ambiguous[i], worsts[i], bests[i] = both, worst, best
+        if why == STAY and (row < end - 1 or m.last_session - before >= DELISTED_AFTER_SESSIONS):
+            why, price = END_OF_DATA, close[row]  # a close after which the symbol has not traded for too long
+        states[i] = OPEN if why == STAY else CLOSED
+        if why != STAY:
+            reasons[i], exit_rows[i], exits[i] = why, row, price
 
 
 def walk_signals(market: Market, wishes: Wishes, rules: Rules) -> Walked:

@@ -266,12 +266,24 @@ def usable_rows(  # noqa: PLR0913, PLR0917 - one pass over what every strategy a
             out[t] = good & (close[t] * factor[t] >= min_price) & beyond_trend
 
 
-@njit(cache=True, nogil=True)
 def rows_within(usable: Bools, a: Floats, a_low: float, a_high: float, b: Floats, b_low: float, b_high: float) -> Ints:
     """Rows that are usable with both values inside their bounds, which count as inside; NaN is outside."""
-    out = np.empty(len(usable) + 1, np.int64)
+    parts: dict[int, Ints] = {}
+
+    def look(first: int, last: int) -> None:
+        parts[first] = _rows_within(first, last, usable, a, a_low, a_high, b, b_low, b_high)
+
+    in_parts(len(usable), len(usable), look)
+    return np.concatenate([parts[first] for first in sorted(parts)])
+
+
+@njit(cache=True, nogil=True)
+def _rows_within(
+    first: int, last: int, usable: Bools, a: Floats, a_low: float, a_high: float, b: Floats, b_low: float, b_high: float
+) -> Ints:
+    out = np.empty(last - first + 1, np.int64)
     found = 0
-    for t in range(len(usable)):
+    for t in range(first, last):
         out[found] = t  # written always and kept only if it counts: a branch here is guessed wrong too often
         inside = (a_low <= a[t]) & (a[t] <= a_high) & (b_low <= b[t]) & (b[t] <= b_high)
         found += usable[t] & inside
@@ -287,10 +299,14 @@ def beyond(sign: int, price: Floats, level: Floats, noise: float) -> Bools:
     return out
 
 
-@njit(cache=True, nogil=True)
 def exit_bits(up: Floats, up_from: float, down_to: float) -> Bytes:
     """Bit 0 where a value is at least `up_from`, bit 1 where it is at most `down_to`; NaN sets none."""
-    out = np.zeros(len(up), np.uint8)
-    for t in range(len(up)):
-        out[t] = (1 if up[t] >= up_from else 0) + (2 if up[t] <= down_to else 0)
+    out = np.empty(len(up), np.uint8)
+    in_parts(len(up), len(up), lambda first, last: _exit_bits(first, last, up, up_from, down_to, out))
     return out
+
+
+@njit(cache=True, nogil=True)
+def _exit_bits(first: int, last: int, up: Floats, up_from: float, down_to: float, out: Bytes) -> None:
+    for t in range(first, last):
+        out[t] = (1 if up[t] >= up_from else 0) + (2 if up[t] <= down_to else 0)
