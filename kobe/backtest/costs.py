@@ -77,12 +77,11 @@ class CostModel:
             takes: float64[n], 1 where the fill takes liquidity, 0 for limit targets.
         """
         cost = np.zeros(len(price))
-        which = self._in_force(panel, rows)
+        raw, which = price * panel.raw_factor[rows], self._in_force(panel, rows)
         for k, rates in enumerate(self.rates):
-            here = which == k
-            raw = price[here] * panel.raw_factor[rows[here]]
+            here = which == k if len(self.rates) > 1 else slice(None)
             with np.errstate(invalid="ignore"):
-                spread = self.half_spread(rates, raw, adv_usd[here])
+                spread = self.half_spread(rates, raw[here], adv_usd[here])
             cost[here] = spread + rates.slippage_bps * BPS * self.multiplier
         return price * (1.0 + buys * takes * cost)
 

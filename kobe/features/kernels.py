@@ -42,7 +42,7 @@ def sma(first: int, last: int, offsets: Ints, x: Floats, n: int, out: Floats) ->
                 total -= x[t - n + 1]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def mean_product(first: int, last: int, offsets: Ints, x: Floats, y: Floats, n: int, least: int, out: Floats) -> None:
     """Mean of x times y over the last n rows, or over those there are when at least `least`."""
     for k in range(first, last):
@@ -56,12 +56,18 @@ def mean_product(first: int, last: int, offsets: Ints, x: Floats, y: Floats, n: 
             out[t] = total / seen if seen >= least else np.nan
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def ibs(first: int, last: int, offsets: Ints, high: Floats, low: Floats, close: Floats, out: Floats) -> None:
-    """(close - low) / (high - low); NaN where high equals low."""
-    for t in range(offsets[first], offsets[last]):
-        span = high[t] - low[t]
-        out[t] = (close[t] - low[t]) / span if span > 0.0 else np.nan
+    """(close - low) / (high - low); NaN where high equals low.
+
+    Divided first and asked afterwards, over arrays that begin at 0: so the processor takes several bars at a time.
+    """
+    rows = slice(offsets[first], offsets[last])
+    highs, lows, closes, filled_in = high[rows], low[rows], close[rows], out[rows]
+    for t in range(len(filled_in)):
+        span = highs[t] - lows[t]
+        share = (closes[t] - lows[t]) / span
+        filled_in[t] = share if span > 0.0 else np.nan
 
 
 @njit(cache=True, nogil=True)
