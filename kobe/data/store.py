@@ -7,6 +7,7 @@ for readers that are still at them and for `repair`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
@@ -230,7 +231,8 @@ class BarStore:
             self.blobs.delete(name)
         for panel in self.cache.glob("panel-*.arrow") if self.cache.is_dir() else ():
             if current.digest not in panel.name:
-                panel.unlink(missing_ok=True)
+                with suppress(PermissionError):  # Windows keeps a file that somebody maps; the next commit removes it
+                    panel.unlink(missing_ok=True)
         return old
 
     def previous(self) -> Manifest | None:
@@ -246,10 +248,8 @@ class BarStore:
         held = self.manifest()
         path = self.cache / f"panel-{held.digest}-{self.calendar.digest}.arrow"
         if path.is_file():
-            try:
+            with suppress(IntegrityError):
                 return assemble.mapped(path, self.calendar, held.provenance)
-            except IntegrityError:
-                path.unlink(missing_ok=True)
         self._map(held, path)  # returns first: what making it took is gone before it is mapped
         assemble.give_back()
         return assemble.mapped(path, self.calendar, held.provenance)

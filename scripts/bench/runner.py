@@ -5,7 +5,7 @@ python -m scripts.bench.runner HOME [SECONDS]
 HOME is one in which days were played, such as `kobe demo --into HOME` makes; a copy of it is measured. The runner is
 `kobe run` as a service would start it: once its first round is over, the processor time of its processes is counted for
 so many seconds (default 60). A job that is settled is started as the runner starts one, in a process of its own that
-looks at the ledger and leaves: all of that is overhead.
+looks at the ledger and leaves: all of that is overhead. Linux only, for it reads /proc.
 """
 
 import os

@@ -63,8 +63,10 @@ def statuses(document):
 
 
 def test_every_claim_of_this_project_stands_in_its_document_and_names_a_source():
+    book = read_book(ROOT)
     assert lost_words(ROOT) == []
-    assert {c.source for c in read_book(ROOT).claims} <= set(SOURCES)
+    assert {c.source for c in book.claims} <= set(SOURCES)
+    assert all((book.claims, book.measured, book.stated)), "a part of the book is gone"
 
 
 def test_true_figures_hold_and_a_line_break_in_the_document_changes_nothing(checkout):

@@ -3,6 +3,8 @@
 import errno
 import json
 from datetime import date
+from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import polars as pl
@@ -180,6 +182,19 @@ def test_a_past_session_gives_the_mapped_pages_back_and_they_are_read_again_when
     assert past.let_go is None
     assert past.digest == whole.until(cut).digest
     assert panel.digest == whole.digest
+
+
+def test_a_panel_that_cannot_be_removed_keeps_nothing_from_being_committed(store, calendar, monkeypatch):
+    bars = market(calendar)
+    put(store, bars.head(800))
+    old = store.panel()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", Mock(side_effect=PermissionError("somebody maps it")))
+        put(store, bars, at="2021-01-05T22:00:00+00:00")
+    assert len(store.panel()) == len(bars) > len(old)
+    assert len(list(store.cache.glob("panel-*.arrow"))) == 2
+    put(store, changed(bars, "CCC", 399, volume=5.0e5), at="2021-01-06T22:00:00+00:00")
+    assert list(store.cache.glob("panel-*.arrow")) == []
 
 
 def test_a_panel_that_the_disk_has_no_room_for_leaves_nothing_behind(store, calendar, monkeypatch):
