@@ -78,38 +78,49 @@ def bars_seen(first: int, last: int, offsets: Ints, out: Floats) -> None:
             out[t] = t - offsets[k]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def rsi(first: int, last: int, offsets: Ints, close: Floats, n: int, out: Floats) -> None:
     """Wilder RSI in [0, 100], seeded with the mean of the first n changes; first defined at bar n.
 
-    Equals TA-Lib RSI, except that no movement at all is NaN and not 0 (DOMAIN D7).
+    Equals TA-Lib RSI, except that no movement at all is NaN and not 0 (DOMAIN D7). The recursions run by themselves,
+    the division of each bar afterwards: nothing waits for it there, and the processor takes several bars at a time.
     """
-    exact = n & (n - 1) == 0  # dividing by a power of two is multiplying, digit for digit, at a third of the time
-    share = 1.0 / n
     for k in range(first, last):
-        start = offsets[k]
-        gain = 0.0
-        loss = 0.0
-        if start < offsets[k + 1]:
-            out[start] = np.nan
-        for t in range(start + 1, offsets[k + 1]):
-            change = close[t] - close[t - 1]
-            up = max(0.0, change)
-            down = -change if change < 0.0 else 0.0
-            i = t - start
-            if i <= n:
-                gain += up
-                loss += down
-                if i == n:
-                    gain /= n
-                    loss /= n
-            elif exact:
-                gain = (gain * (n - 1) + up) * share
-                loss = (loss * (n - 1) + down) * share
-            else:
-                gain = (gain * (n - 1) + up) / n
-                loss = (loss * (n - 1) + down) / n
-            out[t] = 100.0 * (gain / (gain + loss)) if i >= n and gain + loss >= ZERO else np.nan
+        closes, values = close[offsets[k] : offsets[k + 1]], out[offsets[k] : offsets[k + 1]]
+        begun = min(n, len(values))
+        gain, loss = _first_moves(closes, n)
+        values[:begun] = np.nan
+        gains, losses = values[begun:], np.empty(len(values) - begun)
+        _average_moves(closes[begun:], gain, loss, n, gains, losses)
+        for t in range(len(gains)):
+            both = gains[t] + losses[t]
+            share = 100.0 * (gains[t] / both)
+            gains[t] = share if both >= ZERO else np.nan
+
+
+@njit(cache=True, nogil=True)
+def _first_moves(close: Floats, n: int) -> tuple[float, float]:
+    """Mean rise and mean fall of the first n changes."""
+    gain = loss = 0.0
+    for t in range(1, min(n + 1, len(close))):
+        gain += max(0.0, close[t] - close[t - 1])
+        loss += max(0.0, close[t - 1] - close[t])
+    return gain / n, loss / n
+
+
+@njit(cache=True, nogil=True)
+def _average_moves(close: Floats, gain: float, loss: float, n: int, gains: Floats, losses: Floats) -> None:
+    """Wilder averages of rises and falls from a bar on whose values are given, one for each close."""
+    exact = n & (n - 1) == 0  # dividing by a power of two is multiplying, digit for digit, at a third of the time
+    kept, share = float(n - 1), 1.0 / n
+    if len(gains):
+        gains[0], losses[0] = gain, loss
+    now, gains_now, losses_now = close[1:], gains[1:], losses[1:]
+    for t in range(len(now)):
+        change = now[t] - close[t]
+        gain, loss = gain * kept + max(0.0, change), loss * kept + max(0.0, -change)
+        gain, loss = (gain * share, loss * share) if exact else (gain / n, loss / n)
+        gains_now[t], losses_now[t] = gain, loss
 
 
 @njit(cache=True, nogil=True)
@@ -118,57 +129,53 @@ def wilder_atr(
 ) -> None:
     """Wilder average of the true range, seeded with the mean of TR_1..TR_n at bar n. Equals TA-Lib ATR.
 
-    Four symbols are walked in step: each bar waits for the division of the bar before, and the processor has room for
-    the divisions of three others meanwhile.
+    The true ranges stand in `out` first. Four symbols are then averaged in step: each bar waits for the division of
+    the bar before, and the processor has room for the divisions of three others meanwhile.
     """
+    for k in range(first, last):
+        rows = slice(offsets[k], offsets[k + 1])
+        _true_ranges(high[rows], low[rows], close[rows], out[rows])
     fours = last - (last - first) % 4
     for k in range(first, fours, 4):
-        a, b, c, d = offsets[k], offsets[k + 1], offsets[k + 2], offsets[k + 3]
-        shared = min(b - a, c - b, d - c, offsets[k + 4] - d)
+        a, b = out[offsets[k] : offsets[k + 1]], out[offsets[k + 1] : offsets[k + 2]]
+        c, d = out[offsets[k + 2] : offsets[k + 3]], out[offsets[k + 3] : offsets[k + 4]]
+        shared = min(len(a), len(b), len(c), len(d))
         begun = min(n + 1, shared)
-        p = _atr_of_one(a, a, a + begun, 0.0, high, low, close, n, out)
-        q = _atr_of_one(b, b, b + begun, 0.0, high, low, close, n, out)
-        r = _atr_of_one(c, c, c + begun, 0.0, high, low, close, n, out)
-        s = _atr_of_one(d, d, d + begun, 0.0, high, low, close, n, out)
-        for i in range(begun, shared):
-            p = (p * (n - 1) + _true_range(high, low, close, a + i)) / n
-            q = (q * (n - 1) + _true_range(high, low, close, b + i)) / n
-            r = (r * (n - 1) + _true_range(high, low, close, c + i)) / n
-            s = (s * (n - 1) + _true_range(high, low, close, d + i)) / n
-            out[a + i], out[b + i], out[c + i], out[d + i] = p, q, r, s
-        _atr_of_one(a, a + shared, b, p, high, low, close, n, out)
-        _atr_of_one(b, b + shared, c, q, high, low, close, n, out)
-        _atr_of_one(c, c + shared, d, r, high, low, close, n, out)
-        _atr_of_one(d, d + shared, offsets[k + 4], s, high, low, close, n, out)
+        p, q = _average_range(a[:begun], 0, 0.0, n), _average_range(b[:begun], 0, 0.0, n)
+        r, s = _average_range(c[:begun], 0, 0.0, n), _average_range(d[:begun], 0, 0.0, n)
+        e, f, g, h = a[begun:shared], b[begun:shared], c[begun:shared], d[begun:shared]
+        for t in range(len(e)):
+            p, q = (p * (n - 1) + e[t]) / n, (q * (n - 1) + f[t]) / n
+            r, s = (r * (n - 1) + g[t]) / n, (s * (n - 1) + h[t]) / n
+            e[t], f[t], g[t], h[t] = p, q, r, s
+        for values, value in ((a, p), (b, q), (c, r), (d, s)):
+            _average_range(values[shared:], shared, value, n)
     for k in range(fours, last):
-        _atr_of_one(offsets[k], offsets[k], offsets[k + 1], 0.0, high, low, close, n, out)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _true_range(high: Floats, low: Floats, close: Floats, t: int) -> float:
-    """The largest of high - low and the distances of both from the previous close."""
-    before = close[t - 1]
-    largest: float = max(high[t] - low[t], abs(high[t] - before), abs(low[t] - before))
-    return largest
+        _average_range(out[offsets[k] : offsets[k + 1]], 0, 0.0, n)
 
 
 @njit(cache=True, nogil=True)
-def _atr_of_one(
-    start: int, begin: int, end: int, value: float, high: Floats, low: Floats, close: Floats, n: int, out: Floats
-) -> float:
-    """Fill rows `begin` to `end` of the symbol that starts at `start`, going on from a value; return the last one."""
-    for t in range(begin, end):
-        i = t - start
-        if i == 0:
-            out[t] = np.nan
-            continue
+def _true_ranges(high: Floats, low: Floats, close: Floats, out: Floats) -> None:
+    """The largest of high - low and the distances of both from the previous close; 0 in the first bar."""
+    out[:1] = 0.0
+    highs, lows, ranges = high[1:], low[1:], out[1:]
+    for t in range(len(ranges)):
+        span, up, down = highs[t] - lows[t], abs(highs[t] - close[t]), abs(lows[t] - close[t])
+        ranges[t] = max(span, up, down)
+
+
+@njit(cache=True, nogil=True)
+def _average_range(ranges: Floats, bars_before: int, value: float, n: int) -> float:
+    """Put averages in the place of true ranges, going on from a value after so many bars; return the last one."""
+    for t in range(len(ranges)):
+        i, span = bars_before + t, ranges[t]
         if i <= n:
-            value += _true_range(high, low, close, t)
+            value += span
             if i == n:
                 value /= n
         else:
-            value = (value * (n - 1) + _true_range(high, low, close, t)) / n
-        out[t] = value if i >= n else np.nan
+            value = (value * (n - 1) + span) / n
+        ranges[t] = value if i >= n else np.nan
     return value
 
 
@@ -266,34 +273,32 @@ def usable_rows(  # noqa: PLR0913, PLR0917 - one pass over what every strategy a
     NaN compares as false, so an unknown value never lets a row through. `sign` 0 leaves the trend out.
     """
     for k in range(first, last):
-        for t in range(offsets[k], offsets[k + 1]):
-            good = tradable[t] & (t - offsets[k] >= min_history) & (adv[t] >= min_adv) & (atr[t] > 0.0)
-            beyond_trend = (sign == 0) | (sign * (close[t] - trend[t]) > noise * abs(trend[t]))
-            out[t] = good & (close[t] * factor[t] >= min_price) & beyond_trend
+        rows = slice(offsets[k], offsets[k + 1])
+        on, closes, factors, dollars = tradable[rows], close[rows], factor[rows], adv[rows]
+        ranges, averages, good = atr[rows], trend[rows], out[rows]
+        for t in range(len(good)):  # all conditions of every bar, none skipped: so several bars are judged at a time
+            priced = (closes[t] * factors[t] >= min_price) & (dollars[t] >= min_adv)
+            beyond_trend = (sign == 0) | (sign * (closes[t] - averages[t]) > noise * abs(averages[t]))
+            good[t] = on[t] & priced & (ranges[t] > 0.0) & beyond_trend
+        good[: max(0, min_history)] = False
 
 
 def rows_within(usable: Bools, a: Floats, a_low: float, a_high: float, b: Floats, b_low: float, b_high: float) -> Ints:
     """Rows that are usable with both values inside their bounds, which count as inside; NaN is outside."""
-    parts: dict[int, Ints] = {}
-
-    def look(first: int, last: int) -> None:
-        parts[first] = _rows_within(first, last, usable, a, a_low, a_high, b, b_low, b_high)
-
-    in_parts(len(usable), len(usable), look)
-    return np.concatenate([parts[first] for first in sorted(parts)])
+    inside = np.empty(len(usable), dtype=np.bool_)
+    box = (float(a_low), float(a_high), float(b_low), float(b_high))
+    in_parts(len(usable), len(usable), lambda first, last: _within(first, last, usable, a, b, box, inside))
+    return np.flatnonzero(inside)
 
 
 @njit(cache=True, nogil=True)
-def _rows_within(
-    first: int, last: int, usable: Bools, a: Floats, a_low: float, a_high: float, b: Floats, b_low: float, b_high: float
-) -> Ints:
-    out = np.empty(last - first + 1, np.int64)
-    found = 0
-    for t in range(first, last):
-        out[found] = t  # written always and kept only if it counts: a branch here is guessed wrong too often
-        inside = (a_low <= a[t]) & (a[t] <= a_high) & (b_low <= b[t]) & (b[t] <= b_high)
-        found += usable[t] & inside
-    return out[:found].copy()
+def _within(
+    first: int, last: int, usable: Bools, a: Floats, b: Floats, box: tuple[float, float, float, float], out: Bools
+) -> None:
+    on, x, y, inside = usable[first:last], a[first:last], b[first:last], out[first:last]
+    left, right, bottom, top = box
+    for t in range(len(inside)):
+        inside[t] = on[t] & (left <= x[t]) & (x[t] <= right) & (bottom <= y[t]) & (y[t] <= top)
 
 
 @njit(cache=True, nogil=True)
@@ -314,5 +319,6 @@ def exit_bits(up: Floats, up_from: float, down_to: float) -> Bytes:
 
 @njit(cache=True, nogil=True)
 def _exit_bits(first: int, last: int, up: Floats, up_from: float, down_to: float, out: Bytes) -> None:
-    for t in range(first, last):
-        out[t] = (1 if up[t] >= up_from else 0) + (2 if up[t] <= down_to else 0)
+    values, bits = up[first:last], out[first:last]
+    for t in range(len(bits)):
+        bits[t] = np.uint8(values[t] >= up_from) | (np.uint8(values[t] <= down_to) << np.uint8(1))
