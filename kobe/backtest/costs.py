@@ -77,9 +77,10 @@ class CostModel:
             takes: float64[n], 1 where the fill takes liquidity, 0 for limit targets.
         """
         cost = np.zeros(len(price))
-        raw, which = price * panel.raw_factor[rows], self._in_force(panel, rows)
+        raw, several = price * panel.raw_factor[rows], len(self.rates) > 1
+        which = self._in_force(panel, rows) if several else rows
         for k, rates in enumerate(self.rates):
-            here = which == k if len(self.rates) > 1 else slice(None)
+            here = which == k if several else slice(None)
             with np.errstate(invalid="ignore"):
                 spread = self.half_spread(rates, raw[here], adv_usd[here])
             cost[here] = spread + rates.slippage_bps * BPS * self.multiplier

@@ -130,8 +130,8 @@ def evaluate(panel: Panel, features: FeatureTable, table: SignalTable, assumptio
     costs = assumptions.costs
     ones = np.ones(len(table))
     entry_paid = costs.traded_price(panel, np.maximum(walked.entry_row, 0), walked.entry_price, adv, side, ones)
-    told = panel.final_loss[panel.symbol_of_row[table.row]]
-    told = np.where(walked.exit_row == panel.offsets[panel.symbol_of_row[table.row] + 1] - 1, told, np.nan)
+    symbol = panel.symbol_of_row[table.row]
+    told = np.where(walked.exit_row == panel.offsets[symbol + 1] - 1, panel.final_loss[symbol], np.nan)
     loss = np.where(np.isnan(told), side * assumptions.delisting_haircut, told)
     cut = np.where(walked.reason == fills.END_OF_DATA, loss, 0.0)
     takes = (walked.reason != fills.TARGET).astype(np.float64)
@@ -144,7 +144,7 @@ def evaluate(panel: Panel, features: FeatureTable, table: SignalTable, assumptio
     dividend, borrow = _held(panel, table, walked, exit_session, costs)
     return Outcomes(
         row=table.row,
-        symbol=panel.symbol_of_row[table.row],
+        symbol=symbol,
         side=table.side,
         score=table.score,
         atr=table.atr,

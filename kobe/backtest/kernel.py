@@ -26,6 +26,7 @@ from kobe.core.panel import Floats, Ints
 from kobe.core.threads import in_parts
 
 DELISTED_AFTER_SESSIONS = 5  # no bar for this long while the market traded: written off, not kept for ever
+FETCHED, LINE = 32, 5  # signals whose bars are read ahead; the second bar read lies in the next cache line, if any
 
 
 class Market(NamedTuple):
@@ -95,17 +96,34 @@ def _enter(m: Any, w: Any, rules: Any, i: int) -> tuple[int, float, float]:
 
 
 @njit(cache=True, nogil=True)
-def _walk_part(first: int, last: int, m: Market, w: Wishes, rules: Rules, out: Walked) -> None:
+def _fetch(m: Any, rows: Ints) -> float:
+    """Read the bars after some rows, for nothing but to have them in the cache; the sum keeps the compiler from it.
+
+    The reads here wait for memory together. A walk guesses its way past every comparison with a bar that has not come
+    yet, and after a wrong guess waits for the next bar anew.
+    """
+    end, seen = len(m.open) - 1, 0.0
+    for row in rows:
+        for t in (min(row + 1, end), min(row + LINE, end)):
+            seen += m.open[t] + m.high[t] + m.low[t] + m.close[t] + m.session[t] + m.exit_mask[t]
+    return seen
+
+
+@njit(cache=True, nogil=True)
+def _walk_part(first: int, last: int, m: Market, w: Wishes, rules: Rules, out: Walked) -> float:
     """Walk signals `first` to `last` (not included) from the fill to the exit; each fills its own place.
 
     One function, with a name of its own for every column: a call that is handed the columns counts references to each
-    of them, in all threads at once, which took longer than the walk.
+    of them, in all threads at once, which took longer than the walk. What it returns means nothing (`_fetch`).
     """
     session, opened, high, low, close, factor = m.session, m.open, m.high, m.low, m.close, m.raw_factor
     exit_mask, states, reasons, ambiguous = m.exit_mask, out.state, out.reason, out.ambiguous
     entry_rows, fills, stops, targets = out.entry_row, out.entry_price, out.stop, out.target
     exit_rows, exits, worsts, bests = out.exit_row, out.exit_price, out.worst, out.best
+    fetched = 0.0
     for i in range(first, last):
+        if (i - first) % FETCHED == 0:
+            fetched += _fetch(m, w.row[i : min(i + FETCHED, last)])
         state, fill, stop = _enter(m, w, rules, i)
         states[i] = state
         if state != CLOSED:
@@ -120,7 +138,8 @@ def _walk_part(first: int, last: int, m: Market, w: Wishes, rules: Rules, out: W
             if session[j] - before > DELISTED_AFTER_SESSIONS:
                 break  # by then nobody could know that it would trade again
             row, before = j, session[j]
-            bar, tick = (opened[j], high[j], low[j], close[j]), TICK_USD / factor[j]
+            bar = opened[j], high[j], low[j], close[j]
+            tick = TICK_USD / factor[j] if not np.isnan(target) else 0.0  # without a target nothing asks for it
             last_bar = before - session[e] >= rules.hold_bars - 1
             why, price, reached = exit_on_bar(sign, bar, stop, target, tick, pending, last_bar, rules.stop_first)
             both |= reached
@@ -136,6 +155,7 @@ def _walk_part(first: int, last: int, m: Market, w: Wishes, rules: Rules, out: W
         states[i] = OPEN if why == STAY else CLOSED
         if why != STAY:
             reasons[i], exit_rows[i], exits[i] = why, row, price
+    return fetched
 
 
 def walk_signals(market: Market, wishes: Wishes, rules: Rules) -> Walked:

@@ -8,14 +8,10 @@ them over all symbols. Row t is known at the close of bar t.
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kobe.core.compiled import njit
 from kobe.core.panel import Floats, Ints
 from kobe.core.threads import in_parts
-
-Bools = npt.NDArray[np.bool_]
-Bytes = npt.NDArray[np.uint8]
 
 
 def filled(kernel: Any, offsets: Ints, *inputs: Any, columns: int = 1) -> Any:
@@ -28,32 +24,55 @@ def filled(kernel: Any, offsets: Ints, *inputs: Any, columns: int = 1) -> Any:
 ZERO = 1e-14  # below this an average move counts as none, as in TA-Lib
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def sma(first: int, last: int, offsets: Ints, x: Floats, n: int, out: Floats) -> None:
     """Mean of the last n values; first defined at bar n - 1 of a symbol. Equals TA-Lib SMA."""
-    for k in range(first, last):
-        total = 0.0
-        start = offsets[k]
-        for t in range(start, offsets[k + 1]):
-            total += x[t]
-            out[t] = np.nan
-            if t - start >= n - 1:
-                out[t] = total / n
-                total -= x[t - n + 1]
+    for k in range(first, last, 2):
+        begin, border, end = offsets[k], offsets[k + 1], offsets[min(k + 2, last)]
+        _two_means(x[begin:border], x[border:end], n, n, out[begin:border], out[border:end])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def mean_product(first: int, last: int, offsets: Ints, x: Floats, y: Floats, n: int, least: int, out: Floats) -> None:
     """Mean of x times y over the last n rows, or over those there are when at least `least`."""
-    for k in range(first, last):
-        total = 0.0
-        start = offsets[k]
-        for t in range(start, offsets[k + 1]):
-            total += x[t] * y[t]
-            if t - start >= n:
-                total -= x[t - n] * y[t - n]
-            seen = min(t - start + 1, n)
-            out[t] = total / seen if seen >= least else np.nan
+    product = np.empty(0)
+    for k in range(first, last, 2):
+        begin, border, end = offsets[k], offsets[k + 1], offsets[min(k + 2, last)]
+        a, b = x[begin:end], y[begin:end]
+        if len(a) > len(product):
+            product = np.empty(len(a))
+        for t in range(len(a)):
+            product[t] = a[t] * b[t]
+        left, right = product[: border - begin], product[border - begin : end - begin]
+        _two_means(left, right, n, least, out[begin:border], out[border:end])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _two_means(x: Floats, y: Floats, n: int, least: int, out_x: Floats, out_y: Floats) -> None:
+    """Means of two symbols, in step while both last: each sum waits for its bar before, and meanwhile there is room."""
+    shared = min(len(x), len(y))
+    begun = min(n, shared)
+    p, q = _mean(x, 0, 0.0, n, least, out_x[:begun]), _mean(y, 0, 0.0, n, least, out_y[:begun])
+    new_x, new_y, old_x, old_y = x[begun:shared], y[begun:shared], x[1:], y[1:]
+    means_x, means_y = out_x[begun:shared], out_y[begun:shared]
+    for t in range(len(means_x)):
+        p, q = p + new_x[t], q + new_y[t]
+        means_x[t], means_y[t] = p / n, q / n
+        p, q = p - old_x[t], q - old_y[t]
+    _mean(x, shared, p, n, least, out_x)
+    _mean(y, shared, q, n, least, out_y)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mean(x: Floats, begin: int, total: float, n: int, least: int, out: Floats) -> float:
+    """Fill `out` from a bar on, given the sum of the n - 1 before; return the sum that the next bar goes on with."""
+    for t in range(begin, len(out)):
+        total += x[t]
+        seen = min(t + 1, n)
+        out[t] = total / seen if seen >= least else np.nan
+        if seen == n:
+            total -= x[t + 1 - n]
+    return total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -82,45 +101,71 @@ def bars_seen(first: int, last: int, offsets: Ints, out: Floats) -> None:
 def rsi(first: int, last: int, offsets: Ints, close: Floats, n: int, out: Floats) -> None:
     """Wilder RSI in [0, 100], seeded with the mean of the first n changes; first defined at bar n.
 
-    Equals TA-Lib RSI, except that no movement at all is NaN and not 0 (DOMAIN D7). The recursions run by themselves,
-    the division of each bar afterwards: nothing waits for it there, and the processor takes several bars at a time.
+    Equals TA-Lib RSI, except that no movement at all is NaN and not 0 (DOMAIN D7). The averages of two symbols run in
+    step, the division of each bar afterwards: nothing waits for it there, and the processor takes several at a time.
     """
-    for k in range(first, last):
-        closes, values = close[offsets[k] : offsets[k + 1]], out[offsets[k] : offsets[k + 1]]
-        begun = min(n, len(values))
-        gain, loss = _first_moves(closes, n)
-        values[:begun] = np.nan
-        gains, losses = values[begun:], np.empty(len(values) - begun)
-        _average_moves(closes[begun:], gain, loss, n, gains, losses)
-        for t in range(len(gains)):
-            both = gains[t] + losses[t]
-            share = 100.0 * (gains[t] / both)
-            gains[t] = share if both >= ZERO else np.nan
+    losses = np.empty(0)
+    for k in range(first, last, 2):
+        begin, border, end = offsets[k], offsets[k + 1], offsets[min(k + 2, last)]
+        if end - begin > len(losses):
+            losses = np.empty(end - begin)
+        losses_x, losses_y = losses[: border - begin], losses[border - begin : end - begin]
+        _two_moves(close[begin:border], close[border:end], n, out[begin:border], losses_x, out[border:end], losses_y)
+        values, falls = out[begin:end], losses[: end - begin]
+        for t in range(len(values)):
+            both = values[t] + falls[t]
+            share = 100.0 * (values[t] / both)
+            values[t] = share if both >= ZERO else np.nan
 
 
 @njit(cache=True, nogil=True)
-def _first_moves(close: Floats, n: int) -> tuple[float, float]:
-    """Mean rise and mean fall of the first n changes."""
+def _two_moves(
+    x: Floats, y: Floats, n: int, gains_x: Floats, losses_x: Floats, gains_y: Floats, losses_y: Floats
+) -> None:
+    """Wilder averages of the rises and falls of two symbols, in step while both last; NaN before bar n."""
+    _first_moves(x, n, gains_x, losses_x)
+    _first_moves(y, n, gains_y, losses_y)
+    shared = min(len(x), len(y))
+    both, rest = slice(n, shared), slice(max(n, shared - 1), None)
+    _moves_in_step(x[both], y[both], n, gains_x[both], losses_x[both], gains_y[both], losses_y[both])
+    for z, gains, losses in ((x, gains_x, losses_x), (y, gains_y, losses_y)):  # the longer one, in step with itself
+        _moves_in_step(z[rest], z[rest], n, gains[rest], losses[rest], gains[rest], losses[rest])
+
+
+@njit(cache=True, nogil=True)
+def _first_moves(close: Floats, n: int, gains: Floats, losses: Floats) -> None:
+    """Put the mean rise and the mean fall of the first n changes at bar n, and NaN before it."""
     gain = loss = 0.0
     for t in range(1, min(n + 1, len(close))):
         gain += max(0.0, close[t] - close[t - 1])
         loss += max(0.0, close[t - 1] - close[t])
-    return gain / n, loss / n
+    gains[:n] = losses[:n] = np.nan
+    if len(close) > n:
+        gains[n], losses[n] = gain / n, loss / n
 
 
 @njit(cache=True, nogil=True)
-def _average_moves(close: Floats, gain: float, loss: float, n: int, gains: Floats, losses: Floats) -> None:
-    """Wilder averages of rises and falls from a bar on whose values are given, one for each close."""
+def _moves_in_step(
+    x: Floats, y: Floats, n: int, gains_x: Floats, losses_x: Floats, gains_y: Floats, losses_y: Floats
+) -> None:
+    """Go on with the averages of two symbols from what stands at their first bars."""
+    if len(x) == 0 or len(y) == 0:
+        return
     exact = n & (n - 1) == 0  # dividing by a power of two is multiplying, digit for digit, at a third of the time
     kept, share = float(n - 1), 1.0 / n
-    if len(gains):
-        gains[0], losses[0] = gain, loss
-    now, gains_now, losses_now = close[1:], gains[1:], losses[1:]
-    for t in range(len(now)):
-        change = now[t] - close[t]
+    gain, loss, rise, fall = gains_x[0], losses_x[0], gains_y[0], losses_y[0]
+    now_x, now_y, gains_x, losses_x, gains_y, losses_y = (
+        x[1:], y[1:], gains_x[1:], losses_x[1:], gains_y[1:], losses_y[1:]
+    )  # fmt: skip
+    for t in range(len(now_x)):
+        change, move = now_x[t] - x[t], now_y[t] - y[t]
         gain, loss = gain * kept + max(0.0, change), loss * kept + max(0.0, -change)
-        gain, loss = (gain * share, loss * share) if exact else (gain / n, loss / n)
-        gains_now[t], losses_now[t] = gain, loss
+        rise, fall = rise * kept + max(0.0, move), fall * kept + max(0.0, -move)
+        if exact:
+            gain, loss, rise, fall = gain * share, loss * share, rise * share, fall * share
+        else:
+            gain, loss, rise, fall = gain / n, loss / n, rise / n, fall / n
+        gains_x[t], losses_x[t], gains_y[t], losses_y[t] = gain, loss, rise, fall
 
 
 @njit(cache=True, nogil=True)
@@ -129,29 +174,34 @@ def wilder_atr(
 ) -> None:
     """Wilder average of the true range, seeded with the mean of TR_1..TR_n at bar n. Equals TA-Lib ATR.
 
-    The true ranges stand in `out` first. Four symbols are then averaged in step: each bar waits for the division of
-    the bar before, and the processor has room for the divisions of three others meanwhile.
+    The true ranges stand in `out` first, those of four symbols at a time: so they are still in the cache.
     """
-    for k in range(first, last):
-        rows = slice(offsets[k], offsets[k + 1])
-        _true_ranges(high[rows], low[rows], close[rows], out[rows])
-    fours = last - (last - first) % 4
-    for k in range(first, fours, 4):
-        a, b = out[offsets[k] : offsets[k + 1]], out[offsets[k + 1] : offsets[k + 2]]
-        c, d = out[offsets[k + 2] : offsets[k + 3]], out[offsets[k + 3] : offsets[k + 4]]
-        shared = min(len(a), len(b), len(c), len(d))
-        begun = min(n + 1, shared)
-        p, q = _average_range(a[:begun], 0, 0.0, n), _average_range(b[:begun], 0, 0.0, n)
-        r, s = _average_range(c[:begun], 0, 0.0, n), _average_range(d[:begun], 0, 0.0, n)
-        e, f, g, h = a[begun:shared], b[begun:shared], c[begun:shared], d[begun:shared]
-        for t in range(len(e)):
-            p, q = (p * (n - 1) + e[t]) / n, (q * (n - 1) + f[t]) / n
-            r, s = (r * (n - 1) + g[t]) / n, (s * (n - 1) + h[t]) / n
-            e[t], f[t], g[t], h[t] = p, q, r, s
-        for values, value in ((a, p), (b, q), (c, r), (d, s)):
-            _average_range(values[shared:], shared, value, n)
-    for k in range(fours, last):
-        _average_range(out[offsets[k] : offsets[k + 1]], 0, 0.0, n)
+    for k in range(first, last, 4):
+        for i in range(k, min(k + 4, last)):
+            rows = slice(offsets[i], offsets[i + 1])
+            _true_ranges(high[rows], low[rows], close[rows], out[rows])
+        begin, second, third = offsets[k], offsets[min(k + 1, last)], offsets[min(k + 2, last)]
+        fourth, end = offsets[min(k + 3, last)], offsets[min(k + 4, last)]
+        _average_ranges(out[begin:second], out[second:third], out[third:fourth], out[fourth:end], n)
+
+
+@njit(cache=True, nogil=True)
+def _average_ranges(a: Floats, b: Floats, c: Floats, d: Floats, n: int) -> None:
+    """Put averages in the place of the true ranges of four symbols, in step while all last.
+
+    Each bar waits for the division of the bar before; there is room for those of three others meanwhile.
+    """
+    shared = min(len(a), len(b), len(c), len(d))
+    begun = min(n + 1, shared)
+    p, q = _average_range(a[:begun], 0, 0.0, n), _average_range(b[:begun], 0, 0.0, n)
+    r, s = _average_range(c[:begun], 0, 0.0, n), _average_range(d[:begun], 0, 0.0, n)
+    e, f, g, h = a[begun:shared], b[begun:shared], c[begun:shared], d[begun:shared]
+    for t in range(len(e)):
+        p, q = (p * (n - 1) + e[t]) / n, (q * (n - 1) + f[t]) / n
+        r, s = (r * (n - 1) + g[t]) / n, (s * (n - 1) + h[t]) / n
+        e[t], f[t], g[t], h[t] = p, q, r, s
+    for values, value in ((a, p), (b, q), (c, r), (d, s)):
+        _average_range(values[shared:], shared, value, n)
 
 
 @njit(cache=True, nogil=True)
@@ -261,64 +311,3 @@ def volatility_ranks(
         _yang_zhang_span(starts[i], rows[i] - window + 1, opened, high, low, close, n, levels)
         out[i] = (levels <= levels[-1]).sum() / window
     return out
-
-
-@njit(cache=True, nogil=True)
-def usable_rows(  # noqa: PLR0913, PLR0917 - one pass over what every strategy asks of a row
-    first: int, last: int, offsets: Ints, sign: int, tradable: Bools, close: Floats, factor: Floats, adv: Floats,
-    atr: Floats, trend: Floats, min_price: float, min_adv: float, min_history: int, noise: float, out: Bools,
-) -> None:  # fmt: skip
-    """Where a symbol is tradable, priced, liquid and old enough, and its close beyond the trend by more than noise.
-
-    NaN compares as false, so an unknown value never lets a row through. `sign` 0 leaves the trend out.
-    """
-    for k in range(first, last):
-        rows = slice(offsets[k], offsets[k + 1])
-        on, closes, factors, dollars = tradable[rows], close[rows], factor[rows], adv[rows]
-        ranges, averages, good = atr[rows], trend[rows], out[rows]
-        for t in range(len(good)):  # all conditions of every bar, none skipped: so several bars are judged at a time
-            priced = (closes[t] * factors[t] >= min_price) & (dollars[t] >= min_adv)
-            beyond_trend = (sign == 0) | (sign * (closes[t] - averages[t]) > noise * abs(averages[t]))
-            good[t] = on[t] & priced & (ranges[t] > 0.0) & beyond_trend
-        good[: max(0, min_history)] = False
-
-
-def rows_within(usable: Bools, a: Floats, a_low: float, a_high: float, b: Floats, b_low: float, b_high: float) -> Ints:
-    """Rows that are usable with both values inside their bounds, which count as inside; NaN is outside."""
-    inside = np.empty(len(usable), dtype=np.bool_)
-    box = (float(a_low), float(a_high), float(b_low), float(b_high))
-    in_parts(len(usable), len(usable), lambda first, last: _within(first, last, usable, a, b, box, inside))
-    return np.flatnonzero(inside)
-
-
-@njit(cache=True, nogil=True)
-def _within(
-    first: int, last: int, usable: Bools, a: Floats, b: Floats, box: tuple[float, float, float, float], out: Bools
-) -> None:
-    on, x, y, inside = usable[first:last], a[first:last], b[first:last], out[first:last]
-    left, right, bottom, top = box
-    for t in range(len(inside)):
-        inside[t] = on[t] & (left <= x[t]) & (x[t] <= right) & (bottom <= y[t]) & (y[t] <= top)
-
-
-@njit(cache=True, nogil=True)
-def beyond(sign: int, price: Floats, level: Floats, noise: float) -> Bools:
-    """Where a price is strictly above (sign +1) or below (-1) a level by more than a share of it; NaN is not."""
-    out = np.empty(len(price), np.bool_)
-    for t in range(len(price)):
-        out[t] = sign * (price[t] - level[t]) > noise * abs(level[t])
-    return out
-
-
-def exit_bits(up: Floats, up_from: float, down_to: float) -> Bytes:
-    """Bit 0 where a value is at least `up_from`, bit 1 where it is at most `down_to`; NaN sets none."""
-    out = np.empty(len(up), np.uint8)
-    in_parts(len(up), len(up), lambda first, last: _exit_bits(first, last, up, up_from, down_to, out))
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _exit_bits(first: int, last: int, up: Floats, up_from: float, down_to: float, out: Bytes) -> None:
-    values, bits = up[first:last], out[first:last]
-    for t in range(len(bits)):
-        bits[t] = np.uint8(values[t] >= up_from) | (np.uint8(values[t] <= down_to) << np.uint8(1))

@@ -48,17 +48,17 @@ class IbsRsiParams(BaseParams):
 
 
 def _exit_mask(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> npt.NDArray[np.uint8]:
-    from kobe.features import kernels
+    from kobe.features import row_conditions
 
     def compute() -> npt.NDArray[np.uint8]:
         if params.exit_rule == "rsi":
             rsi = features.column("rsi", params.rsi_bars)
-            return kernels.exit_bits(rsi, 70.0 - THRESHOLD_NOISE, 30.0 + THRESHOLD_NOISE)
+            return row_conditions.exit_bits(rsi, 70.0 - THRESHOLD_NOISE, 30.0 + THRESHOLD_NOISE)
         if params.exit_rule == "sma5":
             average = features.column("sma", 5)
             return beyond(1, panel.close, average) * LONG_EXIT + beyond(-1, panel.close, average) * SHORT_EXIT
         if params.exit_rule == "ibs":
-            return kernels.exit_bits(features.column("ibs"), 0.8 - THRESHOLD_NOISE, 0.2 + THRESHOLD_NOISE)
+            return row_conditions.exit_bits(features.column("ibs"), 0.8 - THRESHOLD_NOISE, 0.2 + THRESHOLD_NOISE)
         msg = f"unknown exit_rule {params.exit_rule!r}: rsi, sma5 or ibs"
         raise ValueError(msg)
 
@@ -76,7 +76,7 @@ class _Weak:
 
 def _weak(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> _Weak:
     """Find them once for all combinations whose thresholds round up to the same coarse ones."""
-    from kobe.features import kernels
+    from kobe.features import row_conditions
 
     ibs_top = np.ceil(params.ibs_max / COARSE_IBS) * COARSE_IBS + 2.0 * THRESHOLD_NOISE
     rsi_top = np.ceil(params.rsi_max / COARSE_RSI) * COARSE_RSI + 2.0 * THRESHOLD_NOISE
@@ -84,8 +84,7 @@ def _weak(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> _Weak:
     def compute() -> _Weak:
         ibs, rsi = features.column("ibs"), features.column("rsi", params.rsi_bars)
         above = in_trend(panel, features, params, 1)
-        rows = kernels.rows_within(above, ibs, -np.inf, ibs_top, rsi, -np.inf, rsi_top)
-        return _Weak(rows, ibs[rows], rsi[rows])
+        return _Weak(*row_conditions.rows_within(above, ibs, -np.inf, ibs_top, rsi, -np.inf, rsi_top))
 
     key = (NAME, "weak", ibs_top, params.rsi_bars, rsi_top, usable_key(params, 1))
     return features.derived(key, compute)
@@ -93,7 +92,7 @@ def _weak(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> _Weak:
 
 def signals(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> SignalTable:
     """Return every setup of the panel; a signal at row t is known at close t and filled at the open of t + 1."""
-    from kobe.features import kernels
+    from kobe.features import row_conditions
 
     ibs_max, rsi_max = params.ibs_max + THRESHOLD_NOISE, params.rsi_max + THRESHOLD_NOISE
     weak = _weak(panel, features, params)
@@ -103,8 +102,8 @@ def signals(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> Signa
     if params.shorts:
         ibs, rsi = features.column("ibs"), features.column("rsi", params.rsi_bars)
         below = in_trend(panel, features, params, -1)
-        rows = kernels.rows_within(below, ibs, 1.0 - ibs_max, np.inf, rsi, 100.0 - rsi_max, np.inf)
-        setups.append(Setup(sign=-1, rows=rows, score=(ibs[rows] + rsi[rows] / 100.0) / 2.0))
+        rows, ibs, rsi = row_conditions.rows_within(below, ibs, 1.0 - ibs_max, np.inf, rsi, 100.0 - rsi_max, np.inf)
+        setups.append(Setup(sign=-1, rows=rows, score=(ibs + rsi / 100.0) / 2.0))
     return build_table(NAME, features, params, setups, _exit_mask(panel, features, params))
 
 

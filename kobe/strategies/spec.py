@@ -110,7 +110,7 @@ def in_trend(panel: Panel, features: FeatureTable, params: BaseParams, sign: int
 
 
 def _usable(panel: Panel, features: FeatureTable, params: BaseParams, sign: int) -> Mask:
-    from kobe.features import kernels
+    from kobe.features import row_conditions
 
     def compute() -> Mask:
         out = np.empty(len(panel), dtype=np.bool_)
@@ -120,7 +120,7 @@ def _usable(panel: Panel, features: FeatureTable, params: BaseParams, sign: int)
         bounds = (params.min_price_usd, params.min_adv_usd, params.min_history_bars, THRESHOLD_NOISE)
         in_parts(
             len(panel.symbols), len(panel),
-            lambda a, b: kernels.usable_rows(a, b, panel.offsets, *inputs, *bounds, out),
+            lambda a, b: row_conditions.usable_rows(a, b, panel.offsets, *inputs, *bounds, out),
         )  # fmt: skip
         return out
 
@@ -136,9 +136,9 @@ def usable_key(params: BaseParams, sign: int) -> tuple[object, ...]:
 
 def beyond(sign: int, price: Floats, level: Floats) -> Mask:
     """Say where a price is strictly above (sign +1) or below (-1) a level by more than float noise."""
-    from kobe.features import kernels
+    from kobe.features import row_conditions
 
-    result: Mask = kernels.beyond(sign, price, level, THRESHOLD_NOISE)
+    result: Mask = row_conditions.beyond(sign, price, level, THRESHOLD_NOISE)
     return result
 
 

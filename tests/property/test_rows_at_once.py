@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kobe.features import kernels
+from kobe.features import row_conditions
 
 NOISE = 1e-9
 LEVELS = np.array([3.0, 3.0, 3.0, 3.0, 3.0, 2.0, 2.0 * (1.0 + NOISE / 2.0), 1.0, 0.0, np.nan])  # most pass any bound
@@ -42,7 +42,7 @@ def test_usable_rows_are_those_that_pass_each_condition_alone(market, sign, hist
             trending = sign == 0 or sign * (close[t] - trend[t]) > NOISE * abs(trend[t])
             wanted[t] = old_enough and liquid and trending
     columns = (tradable, close, factor, adv, atr, trend)
-    kernels.usable_rows(first, last, offsets, sign, *columns, least, 2.0, history, NOISE, out)
+    row_conditions.usable_rows(first, last, offsets, sign, *columns, least, 2.0, history, NOISE, out)
     assert np.array_equal(out, wanted)  # rows of symbols that were not asked for stay as they were
 
 
@@ -52,5 +52,8 @@ def test_rows_within_bounds_and_exit_bits_count_the_bounds_themselves(market):
     _, (held, a, b, *_) = market
     usable = held >= 1.0
     inside = [t for t in range(len(a)) if usable[t] and 1.0 <= a[t] <= 2.0 and 0.0 <= b[t] <= 2.0]
-    assert kernels.rows_within(usable, a, 1.0, 2.0, b, 0.0, 2.0).tolist() == inside
-    assert kernels.exit_bits(a, 2.0, 1.0).tolist() == [(x >= 2.0) + 2 * (x <= 1.0) for x in a]
+    rows, of_a, of_b = row_conditions.rows_within(usable, a, 1.0, 2.0, b, 0.0, 2.0)
+    assert rows.tolist() == inside
+    assert np.array_equal(of_a, a[inside])
+    assert np.array_equal(of_b, b[inside])
+    assert row_conditions.exit_bits(a, 2.0, 1.0).tolist() == [(x >= 2.0) + 2 * (x <= 1.0) for x in a]
