@@ -306,7 +306,7 @@ class _Urn:
 
 def _urn(panel: Panel, features: FeatureTable, table: SignalTable) -> _Urn:
     params = BaseParams(**{f.name: table.params[f.name] for f in fields(BaseParams)})
-    rows = np.flatnonzero(tradable(panel, features, params))
+    rows = np.flatnonzero(tradable(features, params))
     rows = rows[np.argsort(panel.session[rows], kind="stable")]
     session, count = np.unique(panel.session[table.row], return_counts=True)
     start = np.searchsorted(panel.session[rows], session, side="left")

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from kobe.core.compiled import njit
 from kobe.core.panel import Floats, Ints
-from kobe.core.threads import in_parts
 
 Bools = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
@@ -36,35 +35,20 @@ def usable_rows(  # noqa: PLR0913, PLR0917 - one pass over what every strategy a
         good[: max(0, min_history)] = False
 
 
-def rows_within(
-    usable: Bools, a: Floats, a_low: float, a_high: float, b: Floats, b_low: float, b_high: float
-) -> tuple[Ints, Floats, Floats]:
-    """Rows that are usable with both values inside their bounds, which count as inside, and the values; NaN is out."""
-    box = (float(a_low), float(a_high), float(b_low), float(b_high))
-    found: dict[int, tuple[Ints, Floats, Floats]] = {}
-
-    def work(first: int, last: int) -> None:
-        found[first] = _within(first, last, usable, a, b, box)
-
-    in_parts(len(usable), len(usable), work)
-    rows, first_values, second_values = (
-        np.concatenate(c) for c in zip(*(found[k] for k in sorted(found)), strict=True)
-    )
-    return rows, first_values, second_values
-
-
 @njit(cache=True, nogil=True)
-def _within(
-    first: int, last: int, usable: Bools, a: Floats, b: Floats, box: tuple[float, float, float, float]
+def rows_within(
+    first: int, last: int, offsets: Ints, usable: Bools, a: Floats, b: Floats, box: tuple[float, float, float, float]
 ) -> tuple[Ints, Floats, Floats]:
-    """The rows of one part and their values: bars are judged several at a time, then every row is written down.
+    """Rows that are usable with both values inside their bounds (lowest and highest of a, then of b), and the values.
 
-    A row that is not inside is overwritten by the next one; that takes less time than to ask.
+    The bounds count as inside; NaN is outside. Bars are judged several at a time, then every row is written down: one
+    that is not inside is overwritten by the next, which takes less time than to ask.
     """
     left, right, bottom, top = box
-    rows, inside, count = np.empty(last - first, np.int64), np.empty(BLOCK, np.uint8), 0
-    for begin in range(first, last, BLOCK):
-        block = slice(begin, min(begin + BLOCK, last))
+    start, end = offsets[first], offsets[last]
+    rows, inside, count = np.empty(end - start, np.int64), np.empty(BLOCK, np.uint8), 0
+    for begin in range(start, end, BLOCK):
+        block = slice(begin, min(begin + BLOCK, end))
         on, x, y = usable[block], a[block], b[block]
         for t in range(len(on)):
             inside[t] = on[t] & (left <= x[t]) & (x[t] <= right) & (bottom <= y[t]) & (y[t] <= top)
@@ -83,15 +67,12 @@ def beyond(sign: int, price: Floats, level: Floats, noise: float) -> Bools:
     return out
 
 
-def exit_bits(up: Floats, up_from: float, down_to: float) -> Bytes:
-    """Bit 0 where a value is at least `up_from`, bit 1 where it is at most `down_to`; NaN sets none."""
-    out = np.empty(len(up), np.uint8)
-    in_parts(len(up), len(up), lambda first, last: _exit_bits(first, last, up, up_from, down_to, out))
-    return out
-
-
 @njit(cache=True, nogil=True)
-def _exit_bits(first: int, last: int, up: Floats, up_from: float, down_to: float, out: Bytes) -> None:
-    values, bits = up[first:last], out[first:last]
+def exit_bits(  # as every kernel takes it
+    first: int, last: int, offsets: Ints, up: Floats, up_from: float, down_to: float, out: Bytes
+) -> None:
+    """Bit 0 where a value is at least `up_from`, bit 1 where it is at most `down_to`; NaN sets none."""
+    rows = slice(offsets[first], offsets[last])
+    values, bits = up[rows], out[rows]
     for t in range(len(bits)):
         bits[t] = np.uint8(values[t] >= up_from) | (np.uint8(values[t] <= down_to) << np.uint8(1))

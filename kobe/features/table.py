@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from kobe.core.panel import Floats, Panel
 from kobe.features import momentum, patterns, trend, volatility, volume
+from kobe.features.passes import Pass
 
 Rows = npt.NDArray[np.int64]
 T = TypeVar("T")
@@ -25,8 +26,13 @@ NEVER = 2**62  # the first bar of a column that is always unknown, as a variance
 class Indicator:
     """A column over all rows: what computes it, and the first bar of a symbol at which it is defined."""
 
-    compute: Callable[[Panel, int], Floats]
+    compute: Callable[[Panel, int], Floats | Pass]
     first_bar: Callable[[int], int]
+
+    def values(self, panel: Panel, n: int) -> Floats:
+        """Return the column with period n over all rows, float64[rows]."""
+        found = self.compute(panel, n)
+        return found.values(panel) if isinstance(found, Pass) else found
 
 
 INDICATORS: dict[str, Indicator] = {
@@ -61,16 +67,32 @@ class FeatureTable:
 
     def column(self, name: str, n: int = 1) -> Floats:
         """Return an indicator with period n over all rows, float64[rows], read-only; row t known at close t."""
-        key = (name, n)
-        if key not in self._columns:
-            values = INDICATORS[name].compute(self.panel, n)
-            values.flags.writeable = False
-            self._columns[key] = values
-        return self._columns[key]
+        if (name, n) not in self._columns:
+            self.keep(name, n, INDICATORS[name].values(self.panel, n))
+        return self._columns[name, n]
+
+    def pass_of(self, name: str, n: int) -> Pass | None:
+        """Return the pass that would fill a column; None where the column is known, now or already."""
+        if (name, n) in self._columns:
+            return None
+        found = INDICATORS[name].compute(self.panel, n)
+        if isinstance(found, Pass):
+            return found
+        self.keep(name, n, found)
+        return None
+
+    def keep(self, name: str, n: int, values: Floats) -> None:
+        """Take a column as worked out; nobody writes to it from now on."""
+        values.flags.writeable = False
+        self._columns[name, n] = values
 
     def has(self, name: str, n: int = 1) -> bool:
         """Whether a column was worked out already."""
         return (name, n) in self._columns
+
+    def known(self, key: tuple[object, ...]) -> Any:
+        """Return what was derived under a key, or None."""
+        return self._derived.get(key)
 
     def derived(self, key: tuple[object, ...], compute: Callable[[], T]) -> T:
         """Return what `compute` makes of this panel, worked out at most once per key; treat it as read-only.

@@ -1,11 +1,11 @@
 """Trend: moving averages and where the price stands against them."""
 
-from kobe.core.panel import Floats, Panel
+from kobe.core.panel import Panel
+from kobe.features.passes import Pass
 
 
-def simple_moving_average(panel: Panel, n: int) -> Floats:
+def simple_moving_average(panel: Panel, n: int) -> Pass:
     """Mean of the last n closes, dollars; NaN before bar n - 1. Known at the close. Oracle: TA-Lib SMA."""
     from kobe.features import kernels
 
-    values: Floats = kernels.filled(kernels.sma, panel.offsets, panel.close, n)
-    return values
+    return Pass(kernels.sma, (panel.close, n))

@@ -3,14 +3,14 @@
 import numpy as np
 
 from kobe.core.panel import Floats, Panel
+from kobe.features.passes import Pass
 
 
-def average_true_range(panel: Panel, n: int) -> Floats:
+def average_true_range(panel: Panel, n: int) -> Pass:
     """Wilder ATR in dollars; NaN before bar n, never 0 in the warm-up. Known at the close. Oracle: TA-Lib ATR."""
     from kobe.features import kernels
 
-    values: Floats = kernels.filled(kernels.wilder_atr, panel.offsets, panel.high, panel.low, panel.close, n)
-    return values
+    return Pass(kernels.wilder_atr, (panel.high, panel.low, panel.close, n))
 
 
 def yang_zhang(panel: Panel, n: int) -> Floats:

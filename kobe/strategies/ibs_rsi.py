@@ -4,13 +4,16 @@ Sources: Pagonidis 2013 for IBS; Connors and Alvarez 2008 for RSI(2) above the 2
 is a risk policy: Connors found that hard stops cost mean reversion money, so reports show both.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kobe.core.panel import Floats, Ints, Panel
+from kobe.core.panel import Ints, Panel
 from kobe.core.signal_table import SignalTable
+from kobe.features.passes import Passes
 from kobe.features.table import FeatureTable
 from kobe.strategies.conditions import Condition, condition, shared_conditions
 from kobe.strategies.spec import (
@@ -22,12 +25,13 @@ from kobe.strategies.spec import (
     Strategy,
     beyond,
     build_table,
-    in_trend,
+    usable,
     usable_key,
 )  # fmt: skip
 
 NAME = "ibs_rsi"
 COARSE_IBS, COARSE_RSI = 0.25, 25.0
+Bits = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,64 +51,57 @@ class IbsRsiParams(BaseParams):
     exit_rule: str = "rsi"
 
 
-def _exit_mask(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> npt.NDArray[np.uint8]:
-    from kobe.features import row_conditions
+def _exit_mask(passes: Passes, params: IbsRsiParams) -> Bits:
+    from kobe.features.row_conditions import exit_bits
 
-    def compute() -> npt.NDArray[np.uint8]:
-        if params.exit_rule == "rsi":
-            rsi = features.column("rsi", params.rsi_bars)
-            return row_conditions.exit_bits(rsi, 70.0 - THRESHOLD_NOISE, 30.0 + THRESHOLD_NOISE)
-        if params.exit_rule == "sma5":
-            average = features.column("sma", 5)
-            return beyond(1, panel.close, average) * LONG_EXIT + beyond(-1, panel.close, average) * SHORT_EXIT
-        if params.exit_rule == "ibs":
-            return row_conditions.exit_bits(features.column("ibs"), 0.8 - THRESHOLD_NOISE, 0.2 + THRESHOLD_NOISE)
+    panel, features, key = passes.panel, passes.features, (NAME, "exit", params.exit_rule, params.rsi_bars)
+    if params.exit_rule == "sma5":
+        average = features.column("sma", 5)
+        return features.derived(
+            key, lambda: beyond(1, panel.close, average) * LONG_EXIT + beyond(-1, panel.close, average) * SHORT_EXIT
+        )
+    bounds = {
+        "rsi": (70.0 - THRESHOLD_NOISE, 30.0 + THRESHOLD_NOISE),
+        "ibs": (0.8 - THRESHOLD_NOISE, 0.2 + THRESHOLD_NOISE),
+    }
+    if params.exit_rule not in bounds:
         msg = f"unknown exit_rule {params.exit_rule!r}: rsi, sma5 or ibs"
         raise ValueError(msg)
-
-    return features.derived((NAME, "exit", params.exit_rule, params.rsi_bars), compute)
-
-
-@dataclass(frozen=True, slots=True)
-class _Weak:
-    """Rows in the trend that are weak enough for any threshold up to a coarse one, with what is judged there."""
-
-    rows: Ints
-    ibs: Floats
-    rsi: Floats
+    values = passes.column("rsi", params.rsi_bars) if params.exit_rule == "rsi" else passes.column("ibs")
+    found: Bits = passes.marks(key, np.uint8, exit_bits, values, *bounds[params.exit_rule])
+    return found
 
 
-def _weak(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> _Weak:
-    """Find them once for all combinations whose thresholds round up to the same coarse ones."""
-    from kobe.features import row_conditions
+def _rows(passes: Passes, params: IbsRsiParams, sign: int, box: tuple[float, float, float, float]) -> Callable[[], Any]:
+    """Ask for the rows in the trend with IBS and RSI in a box, and for both values there."""
+    from kobe.features.row_conditions import rows_within
 
-    ibs_top = np.ceil(params.ibs_max / COARSE_IBS) * COARSE_IBS + 2.0 * THRESHOLD_NOISE
-    rsi_top = np.ceil(params.rsi_max / COARSE_RSI) * COARSE_RSI + 2.0 * THRESHOLD_NOISE
-
-    def compute() -> _Weak:
-        ibs, rsi = features.column("ibs"), features.column("rsi", params.rsi_bars)
-        above = in_trend(panel, features, params, 1)
-        return _Weak(*row_conditions.rows_within(above, ibs, -np.inf, ibs_top, rsi, -np.inf, rsi_top))
-
-    key = (NAME, "weak", ibs_top, params.rsi_bars, rsi_top, usable_key(params, 1))
-    return features.derived(key, compute)
+    ibs, rsi = passes.column("ibs"), passes.column("rsi", params.rsi_bars)
+    key = (NAME, "rows", box, params.rsi_bars, usable_key(params, sign))
+    return passes.rows(key, rows_within, usable(passes, params, sign), ibs, rsi, box)
 
 
-def signals(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> SignalTable:
-    """Return every setup of the panel; a signal at row t is known at close t and filled at the open of t + 1."""
-    from kobe.features import row_conditions
+def signals(panel: Panel, features: FeatureTable, params: IbsRsiParams) -> SignalTable:  # noqa: ARG001 - of features
+    """Return every setup of the panel; a signal at row t is known at close t and filled at the open of t + 1.
 
+    Candidates are found once for all combinations whose thresholds round up to the same coarse ones.
+    """
     ibs_max, rsi_max = params.ibs_max + THRESHOLD_NOISE, params.rsi_max + THRESHOLD_NOISE
-    weak = _weak(panel, features, params)
-    long = np.flatnonzero((weak.ibs <= ibs_max) & (weak.rsi <= rsi_max))
-    stretch = 1.0 - (weak.ibs[long] + weak.rsi[long] / 100.0) / 2.0
-    setups = [Setup(sign=1, rows=weak.rows[long], score=stretch)]
-    if params.shorts:
-        ibs, rsi = features.column("ibs"), features.column("rsi", params.rsi_bars)
-        below = in_trend(panel, features, params, -1)
-        rows, ibs, rsi = row_conditions.rows_within(below, ibs, 1.0 - ibs_max, np.inf, rsi, 100.0 - rsi_max, np.inf)
-        setups.append(Setup(sign=-1, rows=rows, score=(ibs + rsi / 100.0) / 2.0))
-    return build_table(NAME, features, params, setups, _exit_mask(panel, features, params))
+    ibs_top = float(np.ceil(params.ibs_max / COARSE_IBS) * COARSE_IBS + 2.0 * THRESHOLD_NOISE)
+    rsi_top = float(np.ceil(params.rsi_max / COARSE_RSI) * COARSE_RSI + 2.0 * THRESHOLD_NOISE)
+    passes = Passes(features)
+    weak = _rows(passes, params, 1, (-np.inf, ibs_top, -np.inf, rsi_top))
+    strong = _rows(passes, params, -1, (1.0 - ibs_top, np.inf, 100.0 - rsi_top, np.inf)) if params.shorts else None
+    exits = _exit_mask(passes, params)
+    passes.run()
+    rows, ibs, rsi = weak()
+    long = np.flatnonzero((ibs <= ibs_max) & (rsi <= rsi_max))
+    setups = [Setup(sign=1, rows=rows[long], score=1.0 - (ibs[long] + rsi[long] / 100.0) / 2.0)]
+    if strong is not None:
+        rows, ibs, rsi = strong()
+        short = np.flatnonzero((ibs >= 1.0 - ibs_max) & (rsi >= 100.0 - rsi_max))
+        setups.append(Setup(sign=-1, rows=rows[short], score=(ibs[short] + rsi[short] / 100.0) / 2.0))
+    return build_table(NAME, features, params, setups, exits)
 
 
 def conditions(panel: Panel, features: FeatureTable, params: IbsRsiParams, rows: Ints) -> list[Condition]:

@@ -89,7 +89,7 @@ def _holds(features: FeatureTable, source: str) -> Mask:
 
 def signals(panel: Panel, features: FeatureTable, params: RuleParams) -> SignalTable:
     """Return every row at which the rule holds; known at close t, filled at the open of t + 1."""
-    rows = np.flatnonzero(tradable(panel, features, params) & _holds(features, params.entry))
+    rows = np.flatnonzero(tradable(features, params) & _holds(features, params.entry))
     setup = Setup(sign=1, rows=rows, score=np.full(len(rows), NO_PREFERENCE))
     exit_mask: npt.NDArray[np.uint8] = np.zeros(len(panel), dtype=np.uint8)
     if params.exit:

@@ -12,7 +12,7 @@ from kobe.core.errors import ConfigError
 from kobe.core.ids import short_digest
 from kobe.core.panel import Floats, Panel
 from kobe.core.signal_table import SignalTable
-from kobe.core.threads import in_parts
+from kobe.features.passes import Passes
 from kobe.features.table import FeatureTable
 
 LONG_EXIT, SHORT_EXIT = np.uint8(1), np.uint8(2)
@@ -96,35 +96,37 @@ def params_hash(strategy: str, params: BaseParams) -> str:
     return short_digest([strategy, asdict(params)])
 
 
-def tradable(panel: Panel, features: FeatureTable, params: BaseParams) -> Mask:
+def tradable(features: FeatureTable, params: BaseParams) -> Mask:
     """Rows whose symbol is liquid, priced, old enough (D4), in the universe and not on hold.
 
     NaN compares as False, so an undefined indicator never lets a row through.
     """
-    return _usable(panel, features, params, 0)
+    return _at_once(features, params, 0)
 
 
-def in_trend(panel: Panel, features: FeatureTable, params: BaseParams, sign: int) -> Mask:
+def in_trend(features: FeatureTable, params: BaseParams, sign: int) -> Mask:
     """Tradable rows with the close above (sign +1) or below (-1) the average of the trend filter, strict."""
-    return _usable(panel, features, params, sign)
+    return _at_once(features, params, sign)
 
 
-def _usable(panel: Panel, features: FeatureTable, params: BaseParams, sign: int) -> Mask:
-    from kobe.features import row_conditions
+def _at_once(features: FeatureTable, params: BaseParams, sign: int) -> Mask:
+    passes = Passes(features)
+    found = usable(passes, params, sign)
+    passes.run()
+    return found
 
-    def compute() -> Mask:
-        out = np.empty(len(panel), dtype=np.bool_)
-        adv, atr = features.column("adv_usd", 20), features.column("atr", params.atr_bars)
-        trend = features.column("sma", params.sma_bars) if sign else adv
-        inputs = (sign, panel.tradable, panel.close, panel.raw_factor, adv, atr, trend)
-        bounds = (params.min_price_usd, params.min_adv_usd, params.min_history_bars, THRESHOLD_NOISE)
-        in_parts(
-            len(panel.symbols), len(panel),
-            lambda a, b: row_conditions.usable_rows(a, b, panel.offsets, *inputs, *bounds, out),
-        )  # fmt: skip
-        return out
 
-    return features.derived(usable_key(params, sign), compute)
+def usable(passes: Passes, params: BaseParams, sign: int) -> Mask:
+    """Ask for `tradable` (sign 0) or `in_trend` together with other passes."""
+    from kobe.features.row_conditions import usable_rows
+
+    panel = passes.panel
+    adv, atr = passes.column("adv_usd", 20), passes.column("atr", params.atr_bars)
+    trend = passes.column("sma", params.sma_bars) if sign else adv
+    inputs = (sign, panel.tradable, panel.close, panel.raw_factor, adv, atr, trend)
+    bounds = (params.min_price_usd, params.min_adv_usd, params.min_history_bars, THRESHOLD_NOISE)
+    found: Mask = passes.marks(usable_key(params, sign), np.bool_, usable_rows, *inputs, *bounds)
+    return found
 
 
 def usable_key(params: BaseParams, sign: int) -> tuple[object, ...]:

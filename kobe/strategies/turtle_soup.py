@@ -58,7 +58,7 @@ def _sweeps(
     recovery = sign * (panel.close[swept] - over)
     shallowest, deepest = params.min_depth_atr - THRESHOLD_NOISE, params.max_depth_atr + THRESHOLD_NOISE
     deep = (depth >= shallowest) & (depth <= deepest)
-    fits = deep & (age[swept] >= params.min_age_bars) & (recovery > 0) & in_trend(panel, features, params, sign)[swept]
+    fits = deep & (age[swept] >= params.min_age_bars) & (recovery > 0) & in_trend(features, params, sign)[swept]
     return swept[fits], recovery[fits]
 
 

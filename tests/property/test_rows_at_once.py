@@ -47,13 +47,17 @@ def test_usable_rows_are_those_that_pass_each_condition_alone(market, sign, hist
 
 
 @settings(max_examples=100, deadline=None)
-@given(market=markets())
-def test_rows_within_bounds_and_exit_bits_count_the_bounds_themselves(market):
-    _, (held, a, b, *_) = market
-    usable = held >= 1.0
-    inside = [t for t in range(len(a)) if usable[t] and 1.0 <= a[t] <= 2.0 and 0.0 <= b[t] <= 2.0]
-    rows, of_a, of_b = row_conditions.rows_within(usable, a, 1.0, 2.0, b, 0.0, 2.0)
+@given(market=markets(), data=st.data())
+def test_rows_within_bounds_and_exit_bits_count_the_bounds_themselves(market, data):
+    offsets, (held, a, b, *_) = market
+    first = data.draw(st.integers(0, len(offsets) - 1))
+    last = data.draw(st.integers(first, len(offsets) - 1))
+    usable, part = held >= 1.0, range(offsets[first], offsets[last])
+    inside = [t for t in part if usable[t] and 1.0 <= a[t] <= 2.0 and 0.0 <= b[t] <= 2.0]
+    rows, of_a, of_b = row_conditions.rows_within(first, last, offsets, usable, a, b, (1.0, 2.0, 0.0, 2.0))
     assert rows.tolist() == inside
     assert np.array_equal(of_a, a[inside])
     assert np.array_equal(of_b, b[inside])
-    assert row_conditions.exit_bits(a, 2.0, 1.0).tolist() == [(x >= 2.0) + 2 * (x <= 1.0) for x in a]
+    bits = np.full(len(a), 9, np.uint8)
+    row_conditions.exit_bits(first, last, offsets, a, 2.0, 1.0, bits)
+    assert bits.tolist() == [(x >= 2.0) + 2 * (x <= 1.0) if t in part else 9 for t, x in enumerate(a)]

@@ -25,6 +25,7 @@ from kobe.data import universe
 from kobe.data.universe import Rules, Universe
 from kobe.decisions import scan
 from kobe.features import volatility
+from kobe.features.passes import Pass
 from kobe.features.table import FEATURES, INDICATORS, FeatureTable, Rows
 from kobe.learning import dataset, train
 from kobe.learning.dataset import FEATURE_COLUMNS
@@ -59,6 +60,10 @@ class PlantedTable(FeatureTable):
             self._columns[name, n] = self.planted[name](self.panel, n)
         return self._columns[name, n]
 
+    def pass_of(self, name: str, n: int) -> Pass | None:
+        """Return no pass for a leaking column: it is not worked out as the honest one is."""
+        return None if name in self.planted else super().pass_of(name, n)
+
     def matrix(self, rows: Rows) -> Floats:
         """Return the inputs, the leaking ones among them."""
         values = super().matrix(rows)
@@ -85,24 +90,24 @@ def ibs_of_tomorrow(panel: Panel, _n: int) -> Floats:
 
 def centred_average(panel: Panel, n: int) -> Floats:
     """A moving average in the middle of its window."""
-    return ahead(panel, INDICATORS["sma"].compute(panel, n), n // 2)
+    return ahead(panel, INDICATORS["sma"].values(panel, n), n // 2)
 
 
 def prior_low_with_tomorrow(panel: Panel, n: int) -> Floats:
     """The window of the prior low reaches one bar too far."""
-    honest = INDICATORS["prior_low"].compute(panel, n)
+    honest = INDICATORS["prior_low"].values(panel, n)
     return np.where(np.isnan(honest), np.nan, np.fmin(honest, ahead(panel, panel.low, 1)))
 
 
 def rsi_rank_in_whole_sample(panel: Panel, n: int) -> Floats:
     """RSI as its percentile among all of a symbol's RSI, later ones included."""
-    return _whole_sample_rank(panel, INDICATORS["rsi"].compute(panel, n)) * 100.0
+    return _whole_sample_rank(panel, INDICATORS["rsi"].values(panel, n)) * 100.0
 
 
 def dollars_with_later_splits(panel: Panel, n: int) -> Floats:
     """Tape price times adjusted shares: the volume knows of later splits, the price does not."""
     mixed = replace(panel, close=panel.close * panel.raw_factor)
-    return INDICATORS["adv_usd"].compute(mixed, n)
+    return INDICATORS["adv_usd"].values(mixed, n)
 
 
 def _whole_sample_rank(panel: Panel, values: Floats) -> Floats:

@@ -44,8 +44,8 @@ def measure(panel: Panel, seed: int) -> list[Need]:
             continue
         pieces = [_pieces(panel, rows, multiple * n) for multiple in MULTIPLES]
         for name, indicator in INDICATORS.items():
-            full = indicator.compute(panel, n)[rows]
-            worst = tuple(_worst(indicator.compute(piece, n)[piece.offsets[1:] - 1], full) for piece in pieces)
+            full = indicator.values(panel, n)[rows]
+            worst = tuple(_worst(indicator.values(piece, n)[piece.offsets[1:] - 1], full) for piece in pieces)
             found.append(Need(indicator=name, period=n, worst=worst, bars=_needed(worst, n)))
     return sorted(found, key=lambda need: (list(INDICATORS).index(need.indicator), need.period))
 

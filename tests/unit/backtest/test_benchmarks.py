@@ -129,7 +129,7 @@ def test_a_draw_keeps_the_session_and_the_trade_s_frame_and_takes_different_trad
     panel = walks(1, symbols=30)
     features = FeatureTable(panel)
     table = signals_of(panel, "turtle_soup", min_depth_atr=0.0, lookback_bars=10, **change)
-    pool = tradable(panel, features, STRATEGIES["turtle_soup"].params(YOUNG))
+    pool = tradable(features, STRATEGIES["turtle_soup"].params(YOUNG))
     urn, rng = benchmarks._urn(panel, features, table), np.random.default_rng(1)
     moved = 0
     for _ in range(20):
@@ -167,7 +167,7 @@ def test_every_tradable_row_of_the_session_is_as_likely_as_any_other():
 
 def test_a_strategy_that_takes_every_row_is_its_own_benchmark():
     panel = walks(3, symbols=6, length=80)
-    pool = tradable(panel, FeatureTable(panel), STRATEGIES["ibs_rsi"].params(YOUNG))
+    pool = tradable(FeatureTable(panel), STRATEGIES["ibs_rsi"].params(YOUNG))
     found = compared(panel, [chosen(signals_of(panel), panel, np.flatnonzero(pool))], TEN_BPS, draws=9)
     np.testing.assert_allclose(found.drawn_mean_r, found.mean_r, rtol=1e-12)
     assert (found.p_mean_r, found.p_sharpe) == (1.0, 1.0)
@@ -191,7 +191,7 @@ def next_five(panel: Panel) -> np.ndarray:
 
 def test_knowing_which_symbol_will_rise_beats_every_draw():
     panel = walks(4, symbols=20)
-    pool = tradable(panel, FeatureTable(panel), STRATEGIES["ibs_rsi"].params(YOUNG))
+    pool = tradable(FeatureTable(panel), STRATEGIES["ibs_rsi"].params(YOUNG))
     future = np.where(pool, next_five(panel), np.nan)
     sessions = np.unique(panel.session[~np.isnan(future)])
     best = [np.nanargmax(np.where(panel.session == s, future, np.nan)) for s in sessions[::5]]
@@ -202,7 +202,7 @@ def test_knowing_which_symbol_will_rise_beats_every_draw():
 def test_knowing_on_which_days_the_market_will_rise_is_worth_nothing_here():
     panel = walks(4, symbols=60)
     future = next_five(panel)
-    future[~tradable(panel, FeatureTable(panel), STRATEGIES["ibs_rsi"].params(YOUNG))] = np.nan
+    future[~tradable(FeatureTable(panel), STRATEGIES["ibs_rsi"].params(YOUNG))] = np.nan
     rng = np.random.default_rng(1)
     sessions = np.unique(panel.session[~np.isnan(future)])
     average = np.array([np.nanmean(future[panel.session == s]) for s in sessions])
