@@ -24,43 +24,71 @@ def filled(kernel: Any, offsets: Ints, *inputs: Any, columns: int = 1) -> Any:
 ZERO = 1e-14  # below this an average move counts as none, as in TA-Lib
 
 
+@njit(cache=True, nogil=True)
+def _four_symbols(k: int, last: int, offsets: Ints) -> tuple[slice, tuple[int, int, int, int, int], int]:
+    """Rows of symbol k and the three after it, where each begins and ends in them, and how many bars all four have.
+
+    A recursion waits in each bar for the bar before. So four symbols are walked in step as long as all of them last,
+    each with the digits it has alone, and then the longer ones by themselves. Symbols beyond the last are empty.
+    """
+    begin, b, c = offsets[k], offsets[k + 1], offsets[min(k + 2, last)]
+    d, e = offsets[min(k + 3, last)], offsets[min(k + 4, last)]
+    borders = (begin - begin, b - begin, c - begin, d - begin, e - begin)
+    return slice(begin, e), borders, min(b - begin, c - b, d - c, e - d)
+
+
+@njit(cache=True, nogil=True)
+def _apart(
+    x: Floats, borders: tuple[int, int, int, int, int], skip: int, count: int
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """So many bars of each of four symbols after the skipped ones."""
+    a, b, c, d = borders[0] + skip, borders[1] + skip, borders[2] + skip, borders[3] + skip
+    return x[a : a + count], x[b : b + count], x[c : c + count], x[d : d + count]
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def sma(first: int, last: int, offsets: Ints, x: Floats, n: int, out: Floats) -> None:
     """Mean of the last n values; first defined at bar n - 1 of a symbol. Equals TA-Lib SMA."""
-    for k in range(first, last, 2):
-        begin, border, end = offsets[k], offsets[k + 1], offsets[min(k + 2, last)]
-        _two_means(x[begin:border], x[border:end], n, n, out[begin:border], out[border:end])
+    for k in range(first, last, 4):
+        rows, borders, shared = _four_symbols(k, last, offsets)
+        _four_means(x[rows], borders, shared, n, n, out[rows])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def mean_product(first: int, last: int, offsets: Ints, x: Floats, y: Floats, n: int, least: int, out: Floats) -> None:
     """Mean of x times y over the last n rows, or over those there are when at least `least`."""
     product = np.empty(0)
-    for k in range(first, last, 2):
-        begin, border, end = offsets[k], offsets[k + 1], offsets[min(k + 2, last)]
-        a, b = x[begin:end], y[begin:end]
+    for k in range(first, last, 4):
+        rows, borders, shared = _four_symbols(k, last, offsets)
+        a, b = x[rows], y[rows]
         if len(a) > len(product):
             product = np.empty(len(a))
         for t in range(len(a)):
             product[t] = a[t] * b[t]
-        left, right = product[: border - begin], product[border - begin : end - begin]
-        _two_means(left, right, n, least, out[begin:border], out[border:end])
+        _four_means(product[: len(a)], borders, shared, n, least, out[rows])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _two_means(x: Floats, y: Floats, n: int, least: int, out_x: Floats, out_y: Floats) -> None:
-    """Means of two symbols, in step while both last: each sum waits for its bar before, and meanwhile there is room."""
-    shared = min(len(x), len(y))
+def _four_means(
+    x: Floats, borders: tuple[int, int, int, int, int], shared: int, n: int, least: int, out: Floats
+) -> None:
+    """Means of four symbols; the divisions of each come last, several bars at a time."""
     begun = min(n, shared)
-    p, q = _mean(x, 0, 0.0, n, least, out_x[:begun]), _mean(y, 0, 0.0, n, least, out_y[:begun])
-    new_x, new_y, old_x, old_y = x[begun:shared], y[begun:shared], x[1:], y[1:]
-    means_x, means_y = out_x[begun:shared], out_y[begun:shared]
-    for t in range(len(means_x)):
-        p, q = p + new_x[t], q + new_y[t]
-        means_x[t], means_y[t] = p / n, q / n
-        p, q = p - old_x[t], q - old_y[t]
-    _mean(x, shared, p, n, least, out_x)
-    _mean(y, shared, q, n, least, out_y)
+    a, b, c, d, e = borders
+    p, q = _mean(x[a:b], 0, 0.0, n, least, out[a : a + begun]), _mean(x[b:c], 0, 0.0, n, least, out[b : b + begun])
+    r, s = _mean(x[c:d], 0, 0.0, n, least, out[c : c + begun]), _mean(x[d:e], 0, 0.0, n, least, out[d : d + begun])
+    new_a, new_b, new_c, new_d = _apart(x, borders, begun, shared - begun)
+    old_a, old_b, old_c, old_d = _apart(x, borders, 1, shared - begun)
+    sums_a, sums_b, sums_c, sums_d = _apart(out, borders, begun, shared - begun)
+    for t in range(len(sums_a)):
+        p, q, r, s = p + new_a[t], q + new_b[t], r + new_c[t], s + new_d[t]
+        sums_a[t], sums_b[t], sums_c[t], sums_d[t] = p, q, r, s
+        p, q, r, s = p - old_a[t], q - old_b[t], r - old_c[t], s - old_d[t]
+    for begin, end, total in ((a, b, p), (b, c, q), (c, d, r), (d, e, s)):
+        sums = out[begin + begun : begin + shared]
+        for t in range(len(sums)):
+            sums[t] /= n
+        _mean(x[begin:end], shared, total, n, least, out[begin:end])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -101,17 +129,17 @@ def bars_seen(first: int, last: int, offsets: Ints, out: Floats) -> None:
 def rsi(first: int, last: int, offsets: Ints, close: Floats, n: int, out: Floats) -> None:
     """Wilder RSI in [0, 100], seeded with the mean of the first n changes; first defined at bar n.
 
-    Equals TA-Lib RSI, except that no movement at all is NaN and not 0 (DOMAIN D7). The averages of two symbols run in
+    Equals TA-Lib RSI, except that no movement at all is NaN and not 0 (DOMAIN D7). The averages of four symbols run in
     step, the division of each bar afterwards: nothing waits for it there, and the processor takes several at a time.
     """
     losses = np.empty(0)
-    for k in range(first, last, 2):
-        begin, border, end = offsets[k], offsets[k + 1], offsets[min(k + 2, last)]
-        if end - begin > len(losses):
-            losses = np.empty(end - begin)
-        losses_x, losses_y = losses[: border - begin], losses[border - begin : end - begin]
-        _two_moves(close[begin:border], close[border:end], n, out[begin:border], losses_x, out[border:end], losses_y)
-        values, falls = out[begin:end], losses[: end - begin]
+    for k in range(first, last, 4):
+        rows, borders, shared = _four_symbols(k, last, offsets)
+        values = out[rows]
+        if len(values) > len(losses):
+            losses = np.empty(len(values))
+        falls = losses[: len(values)]
+        _four_moves(close[rows], borders, shared, n, values, falls)
         for t in range(len(values)):
             both = values[t] + falls[t]
             share = 100.0 * (values[t] / both)
@@ -119,17 +147,18 @@ def rsi(first: int, last: int, offsets: Ints, close: Floats, n: int, out: Floats
 
 
 @njit(cache=True, nogil=True)
-def _two_moves(
-    x: Floats, y: Floats, n: int, gains_x: Floats, losses_x: Floats, gains_y: Floats, losses_y: Floats
+def _four_moves(
+    close: Floats, borders: tuple[int, int, int, int, int], shared: int, n: int, gains: Floats, losses: Floats
 ) -> None:
-    """Wilder averages of the rises and falls of two symbols, in step while both last; NaN before bar n."""
-    _first_moves(x, n, gains_x, losses_x)
-    _first_moves(y, n, gains_y, losses_y)
-    shared = min(len(x), len(y))
-    both, rest = slice(n, shared), slice(max(n, shared - 1), None)
-    _moves_in_step(x[both], y[both], n, gains_x[both], losses_x[both], gains_y[both], losses_y[both])
-    for z, gains, losses in ((x, gains_x, losses_x), (y, gains_y, losses_y)):  # the longer one, in step with itself
-        _moves_in_step(z[rest], z[rest], n, gains[rest], losses[rest], gains[rest], losses[rest])
+    """Wilder averages of the rises and falls of four symbols; NaN before bar n."""
+    for i in range(4):
+        rows = slice(borders[i], borders[i + 1])
+        _first_moves(close[rows], n, gains[rows], losses[rows])
+    if shared > n + 1:
+        _moves_in_step(close, borders, shared - n, n, gains, losses)
+    for i in range(4):
+        rows = slice(borders[i] + max(n, shared - 1), borders[i + 1])
+        _moves(close[rows], n, gains[rows], losses[rows])
 
 
 @njit(cache=True, nogil=True)
@@ -146,26 +175,36 @@ def _first_moves(close: Floats, n: int, gains: Floats, losses: Floats) -> None:
 
 @njit(cache=True, nogil=True)
 def _moves_in_step(
-    x: Floats, y: Floats, n: int, gains_x: Floats, losses_x: Floats, gains_y: Floats, losses_y: Floats
+    close: Floats, borders: tuple[int, int, int, int, int], count: int, n: int, gains: Floats, losses: Floats
 ) -> None:
-    """Go on with the averages of two symbols from what stands at their first bars."""
-    if len(x) == 0 or len(y) == 0:
-        return
-    exact = n & (n - 1) == 0  # dividing by a power of two is multiplying, digit for digit, at a third of the time
-    kept, share = float(n - 1), 1.0 / n
-    gain, loss, rise, fall = gains_x[0], losses_x[0], gains_y[0], losses_y[0]
-    now_x, now_y, gains_x, losses_x, gains_y, losses_y = (
-        x[1:], y[1:], gains_x[1:], losses_x[1:], gains_y[1:], losses_y[1:]
-    )  # fmt: skip
-    for t in range(len(now_x)):
-        change, move = now_x[t] - x[t], now_y[t] - y[t]
-        gain, loss = gain * kept + max(0.0, change), loss * kept + max(0.0, -change)
-        rise, fall = rise * kept + max(0.0, move), fall * kept + max(0.0, -move)
-        if exact:
-            gain, loss, rise, fall = gain * share, loss * share, rise * share, fall * share
-        else:
-            gain, loss, rise, fall = gain / n, loss / n, rise / n, fall / n
-        gains_x[t], losses_x[t], gains_y[t], losses_y[t] = gain, loss, rise, fall
+    """Go on with the averages of four symbols from what stands at bar n, to so many bars of each."""
+    a, b, c, d = _apart(close, borders, n, count)
+    up_a, up_b, up_c, up_d = _apart(gains, borders, n, count)
+    down_a, down_b, down_c, down_d = _apart(losses, borders, n, count)
+    p, q, r, s, u, v, w, x = up_a[0], up_b[0], up_c[0], up_d[0], down_a[0], down_b[0], down_c[0], down_d[0]
+    for t in range(1, len(a)):
+        p, u = _next_moves(a[t] - a[t - 1], p, u, n)
+        q, v = _next_moves(b[t] - b[t - 1], q, v, n)
+        r, w = _next_moves(c[t] - c[t - 1], r, w, n)
+        s, x = _next_moves(d[t] - d[t - 1], s, x, n)
+        up_a[t], up_b[t], up_c[t], up_d[t] = p, q, r, s
+        down_a[t], down_b[t], down_c[t], down_d[t] = u, v, w, x
+
+
+@njit(cache=True, nogil=True)
+def _moves(close: Floats, n: int, gains: Floats, losses: Floats) -> None:
+    """Go on with the averages of one symbol from what stands at its first bar."""
+    for t in range(1, len(close)):
+        gains[t], losses[t] = _next_moves(close[t] - close[t - 1], gains[t - 1], losses[t - 1], n)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _next_moves(change: float, gain: float, loss: float, n: int) -> tuple[float, float]:
+    """Both averages a bar later."""
+    gain, loss = gain * (n - 1) + max(0.0, change), loss * (n - 1) + max(0.0, -change)
+    if n & (n - 1) == 0:  # dividing by a power of two is multiplying, digit for digit, at a third of the time
+        return gain * (1.0 / n), loss * (1.0 / n)
+    return gain / n, loss / n
 
 
 @njit(cache=True, nogil=True)
@@ -177,31 +216,27 @@ def wilder_atr(
     The true ranges stand in `out` first, those of four symbols at a time: so they are still in the cache.
     """
     for k in range(first, last, 4):
+        rows, borders, shared = _four_symbols(k, last, offsets)
         for i in range(k, min(k + 4, last)):
-            rows = slice(offsets[i], offsets[i + 1])
-            _true_ranges(high[rows], low[rows], close[rows], out[rows])
-        begin, second, third = offsets[k], offsets[min(k + 1, last)], offsets[min(k + 2, last)]
-        fourth, end = offsets[min(k + 3, last)], offsets[min(k + 4, last)]
-        _average_ranges(out[begin:second], out[second:third], out[third:fourth], out[fourth:end], n)
+            own = slice(offsets[i], offsets[i + 1])
+            _true_ranges(high[own], low[own], close[own], out[own])
+        _four_averages(out[rows], borders, shared, n)
 
 
 @njit(cache=True, nogil=True)
-def _average_ranges(a: Floats, b: Floats, c: Floats, d: Floats, n: int) -> None:
-    """Put averages in the place of the true ranges of four symbols, in step while all last.
-
-    Each bar waits for the division of the bar before; there is room for those of three others meanwhile.
-    """
-    shared = min(len(a), len(b), len(c), len(d))
+def _four_averages(ranges: Floats, borders: tuple[int, int, int, int, int], shared: int, n: int) -> None:
+    """Put averages in the place of the true ranges of four symbols."""
     begun = min(n + 1, shared)
-    p, q = _average_range(a[:begun], 0, 0.0, n), _average_range(b[:begun], 0, 0.0, n)
-    r, s = _average_range(c[:begun], 0, 0.0, n), _average_range(d[:begun], 0, 0.0, n)
-    e, f, g, h = a[begun:shared], b[begun:shared], c[begun:shared], d[begun:shared]
-    for t in range(len(e)):
-        p, q = (p * (n - 1) + e[t]) / n, (q * (n - 1) + f[t]) / n
-        r, s = (r * (n - 1) + g[t]) / n, (s * (n - 1) + h[t]) / n
-        e[t], f[t], g[t], h[t] = p, q, r, s
-    for values, value in ((a, p), (b, q), (c, r), (d, s)):
-        _average_range(values[shared:], shared, value, n)
+    a, b, c, d, e = borders
+    p, q = _average_range(ranges[a : a + begun], 0, 0.0, n), _average_range(ranges[b : b + begun], 0, 0.0, n)
+    r, s = _average_range(ranges[c : c + begun], 0, 0.0, n), _average_range(ranges[d : d + begun], 0, 0.0, n)
+    of_a, of_b, of_c, of_d = _apart(ranges, borders, begun, shared - begun)
+    for t in range(len(of_a)):
+        p, q = (p * (n - 1) + of_a[t]) / n, (q * (n - 1) + of_b[t]) / n
+        r, s = (r * (n - 1) + of_c[t]) / n, (s * (n - 1) + of_d[t]) / n
+        of_a[t], of_b[t], of_c[t], of_d[t] = p, q, r, s
+    for begin, end, value in ((a, b, p), (b, c, q), (c, d, r), (d, e, s)):
+        _average_range(ranges[begin + shared : end], shared, value, n)
 
 
 @njit(cache=True, nogil=True)

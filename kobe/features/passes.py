@@ -16,7 +16,7 @@ from kobe.core.threads import in_parts
 if TYPE_CHECKING:
     from kobe.features.table import FeatureTable
 
-STRETCH_ROWS = 1 << 16  # half a megabyte of each column
+STRETCH_ROWS = 1 << 17  # a megabyte of each column; fewer and the calls take longer than they save
 Key = tuple[object, ...]
 
 

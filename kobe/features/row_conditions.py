@@ -50,11 +50,12 @@ def rows_within(
     for begin in range(start, end, BLOCK):
         block = slice(begin, min(begin + BLOCK, end))
         on, x, y = usable[block], a[block], b[block]
-        for t in range(len(on)):
-            inside[t] = on[t] & (left <= x[t]) & (x[t] <= right) & (bottom <= y[t]) & (y[t] <= top)
-        for t in range(len(on)):
+        judged = inside[: len(on)]
+        for t in range(len(judged)):
+            judged[t] = on[t] & (left <= x[t]) & (x[t] <= right) & (bottom <= y[t]) & (y[t] <= top)
+        for t in range(len(judged)):
             rows[count] = begin + t
-            count += inside[t]
+            count += judged[t]
     return rows[:count].copy(), a[rows[:count]], b[rows[:count]]
 
 
