@@ -219,43 +219,49 @@ class Portfolio:
 
 
 def run_portfolio(
-    panel: Panel, outcomes: Outcomes, assumptions: Assumptions, first_session: int, last_session: int
-) -> Portfolio:
-    """Run the research account over all entered signals, best score first within a session.
+    panel: Panel, outcomes: Outcomes, assumptions: Assumptions, first_session: int, last_session: int,
+    among: Ints | None = None,
+) -> Portfolio:  # fmt: skip
+    """Run the research account over the entered signals, best score first within a session.
 
-    Ties are broken by liquidity, then by symbol, so that the order of the input changes nothing.
+    Ties are broken by liquidity, then by symbol, so that the order of the input changes nothing. `among` gives the
+    positions in the outcomes of the signals that are offered; without it they all are.
     """
-    w = outcomes.walked
-    wanted = w.entry_row >= 0
+    o, w = outcomes, outcomes.walked
+    entered = np.arange(len(o)) if among is None else among
+    entered = entered[w.entry_row[entered] >= 0]
     if assumptions.entry_filter is not None:
-        wanted = wanted & assumptions.entry_filter(panel, outcomes.row)
-    entered = np.flatnonzero(wanted)
-    o = outcomes.take(entered)
-    w = o.walked
-    order = np.lexsort((o.symbol, -o.adv_usd, -o.score, panel.session[w.entry_row]))
-    o, entered = o.take(order), entered[order]
-    w = o.walked
-    last_rows = panel.offsets[o.symbol + 1] - 1
-    closed = o.closed
-    end_row = np.where(closed, w.exit_row, last_rows)
-    sale_row = np.where(o.side > 0, end_row, w.entry_row)
-    trades = account.Trades(
-        o.symbol, o.side, w.entry_row, end_row, o.exit_session, o.entry_paid, o.exit_got,
-        np.abs(w.entry_price - w.stop),
-        o.adv_usd / panel.close[o.row], panel.raw_factor[w.entry_row], assumptions.costs.fee_rate(panel, sale_row),
-    )  # fmt: skip
+        entered = entered[assumptions.entry_filter(panel, o.row[entered])]
+    session = panel.session[w.entry_row[entered]]
+    entered = entered[account.best_first(session, o.score[entered], o.adv_usd[entered], o.symbol[entered])]
+    trades, closed = _trades(panel, o, entered, assumptions.costs)
     equity, exposure, quantity, skipped = account.run_account(
-        trades, assumptions.terms, carry.carry_of(panel, o.side, assumptions.costs, last_session), panel.session,
+        trades, assumptions.terms, carry.carry_of(panel, trades.side, assumptions.costs, last_session), panel.session,
         panel.close, first_session, last_session,
     )  # fmt: skip
-    sold = quantity * trades.factor * np.where(o.side > 0, trades.exit_price, trades.entry_price)
+    sold = quantity * trades.factor * np.where(trades.side > 0, trades.exit_price, trades.entry_price)
     fee = np.ceil(sold * trades.fee_rate * 100.0 - 1e-9) / 100.0
     units = quantity * trades.factor
-    dividends, borrowed = o.side * units * o.dividend + 0.0, units * o.borrow  # never -0.0
-    gain = o.side * units * (trades.exit_price - trades.entry_price) + dividends - borrowed
+    dividends = trades.side * units * o.dividend[entered] + 0.0  # never -0.0
+    borrowed = units * o.borrow[entered]
+    gain = trades.side * units * (trades.exit_price - trades.entry_price) + dividends - borrowed
     net = np.where(quantity > 0, np.where(closed, gain - fee, np.nan), 0.0)
     return Portfolio(
         first_session=first_session, equity_usd=equity, exposure=exposure, offered=entered, quantity=quantity,
         skipped=skipped, dividends_usd=dividends, borrow_usd=borrowed, net_usd=net,
         starting_cash_usd=assumptions.terms.cash_usd,
     )  # fmt: skip
+
+
+def _trades(panel: Panel, o: Outcomes, entered: Ints, costs: CostModel) -> tuple[account.Trades, npt.NDArray[np.bool_]]:
+    """Return signals as the account sees them, in the order given, and which of them have ended."""
+    w, symbol, side, entry_row = o.walked, o.symbol[entered], o.side[entered], o.walked.entry_row[entered]
+    closed = np.equal(w.state[entered], fills.CLOSED)
+    end_row = np.where(closed, w.exit_row[entered], panel.offsets[symbol + 1] - 1)
+    sale_row = np.where(side > 0, end_row, entry_row)
+    risk = np.abs(w.entry_price[entered] - w.stop[entered])
+    trades = account.Trades(
+        symbol, side, entry_row, end_row, o.exit_session[entered], o.entry_paid[entered], o.exit_got[entered], risk,
+        o.adv_usd[entered] / panel.close[o.row[entered]], panel.raw_factor[entry_row], costs.fee_rate(panel, sale_row),
+    )  # fmt: skip
+    return trades, closed

@@ -14,6 +14,7 @@ from kobe.backtest.folds import Fold, in_test, in_train
 from kobe.backtest.together import Followed
 from kobe.core.panel import Floats, Panel
 from kobe.core.ports import Progress
+from kobe.core.threads import in_parts
 from kobe.features.table import FeatureTable
 from kobe.strategies.spec import BaseParams, Strategy, params_hash
 
@@ -145,7 +146,7 @@ def _record(panel: Panel, followed: Followed, params: BaseParams, assumptions: A
     # A window is a slice, and its dates ascend; sessions fit sixteen bits, and those are sorted without comparing.
     kept = kept[np.argsort(o.session[kept].astype(np.uint16), kind="stable")]
     session = o.session[place]
-    later = followed.take((session >= span[0]) & (session <= span[1]))
+    later = place[(session >= span[0]) & (session <= span[1])]
     return Record(
         params=params,
         plain=asdict(params),
@@ -153,7 +154,7 @@ def _record(panel: Panel, followed: Followed, params: BaseParams, assumptions: A
         session=o.session[kept],
         exit_session=o.exit_session[kept],
         net_r=o.net_r[kept],
-        returns=engine.run_portfolio(panel, later, assumptions, *span).returns,
+        returns=engine.run_portfolio(panel, o, assumptions, *span, among=later).returns,
     )
 
 
@@ -174,12 +175,16 @@ def records(
     """
     tables = [strategy.signals(panel, features, params) for params in combinations]
     followed = together.follow(panel, features, tables, assumptions)
-    found = []
-    for k, params in enumerate(combinations):
-        found.append(_record(panel, followed[k], params, assumptions, span))
-        if progress:
-            progress(k + 1, len(combinations), strategy.name)
-    return found
+    found: dict[int, Record] = {}
+
+    def work(first: int, last: int) -> None:
+        for k in range(first, last):
+            found[k] = _record(panel, followed[k], combinations[k], assumptions, span)
+            if progress:
+                progress(len(found), len(combinations), strategy.name)
+
+    in_parts(len(combinations), len(panel) * len(combinations), work)
+    return [found[k] for k in range(len(combinations))]
 
 
 RecordMaker = Callable[[str, Sequence[BaseParams], Span], list[Record]]
