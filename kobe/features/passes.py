@@ -95,7 +95,7 @@ class Passes:
         """Work out everything asked for, in the order of the asking."""
         if self._work:
             count, rows = len(self.panel.symbols), len(self.panel)
-            step = max(1, count * STRETCH_ROWS // max(1, rows))
+            step = 4 * max(1, count * STRETCH_ROWS // max(1, 4 * rows))  # kernels walk four symbols in step
             in_parts(count, rows, lambda first, last: self._stretches(first, last, step))
         for done in self._after:
             done()
