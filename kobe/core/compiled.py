@@ -1,10 +1,11 @@
 """numba as kobe uses it: `njit`, loaded by the first kernel that is called and not by the first module that has one.
 
-A command that calls none, as one that reads what the evening prepared, starts a third of a second sooner. Loaded, it
-comes without the quarter of a second that its linear algebra costs: numba's array functions look for BLAS, which
-imports scipy.linalg, and no kernel of kobe multiplies matrices. While they load, that import is answered with "not
-there"; afterwards scipy is as it was. A kernel that wanted `np.dot` would be refused by numba's compiler with a clear
-error.
+A command that calls none, as one that reads what the evening prepared, starts a third of a second sooner. One that
+finds its kernels compiled by an earlier process does without the types and functions that only a compiler must know: a
+sixth of a second of Python. One that must compile does without numba's linear algebra, another quarter: numba's array
+functions look for BLAS, which imports scipy.linalg, and no kernel of kobe multiplies matrices. While they load, that
+import is answered with "not there"; afterwards scipy is as it was. A kernel that wanted `np.dot` would be refused by
+the compiler with a clear error.
 """
 
 import functools
@@ -67,7 +68,28 @@ def _found(module: str, name: str) -> Any:
 @functools.cache
 def _numba() -> Any:
     import numba
+    from numba.core.caching import Cache
 
+    setattr(Cache, "load_overload", _load_kept)  # noqa: B010 - as an assignment it is one to a method
+    return numba
+
+
+def _load_kept(cache: Any, signature: Any, context: Any) -> Any:
+    """Load a compiled kernel as numba's own cache does, but prepare for compiling only where there is none."""
+    from numba.core.runtime.nrt import rtsys
+
+    rtsys.initialize(context)
+    with cache._guard_against_spurious_io_errors():  # noqa: SLF001 - numba has no other way in
+        kept = cache._load_overload(signature, context)  # noqa: SLF001
+        if kept is not None:
+            return kept
+    _load_array_functions()
+    context.refresh()
+    return None
+
+
+@functools.cache
+def _load_array_functions() -> None:
     modules: dict[str, Any] = sys.modules  # None in it is how Python is told that a module is not there
     if _BLAS not in modules and _ARRAYS not in modules:
         modules[_BLAS] = None
@@ -75,4 +97,3 @@ def _numba() -> Any:
             importlib.import_module(_ARRAYS)
         finally:
             del modules[_BLAS]
-    return numba

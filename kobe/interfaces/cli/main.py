@@ -96,4 +96,5 @@ reports.register(app)
 def main() -> None:
     """Run the command line; nothing made while it starts is garbage, so nobody looks for any until the work begins."""
     gc.disable()
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else every package there is gets asked for some
     app()
