@@ -11,7 +11,8 @@ the compiler with a clear error.
 import functools
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -68,8 +69,10 @@ def _found(module: str, name: str) -> Any:
 @functools.cache
 def _numba() -> Any:
     import numba
+    from numba.core import entrypoints
     from numba.core.caching import Cache
 
+    entrypoints._already_initialized = True  # noqa: SLF001 - else every package there is gets asked for extensions
     setattr(Cache, "load_overload", _load_kept)  # noqa: B010 - as an assignment it is one to a method
     return numba
 
@@ -79,21 +82,23 @@ def _load_kept(cache: Any, signature: Any, context: Any) -> Any:
     from numba.core.runtime.nrt import rtsys
 
     rtsys.initialize(context)
-    with cache._guard_against_spurious_io_errors():  # noqa: SLF001 - numba has no other way in
+    with _without_blas(), cache._guard_against_spurious_io_errors():  # noqa: SLF001 - numba has no other way in
         kept = cache._load_overload(signature, context)  # noqa: SLF001
         if kept is not None:
             return kept
-    _load_array_functions()
-    context.refresh()
+    with _without_blas():
+        context.refresh()
     return None
 
 
-@functools.cache
-def _load_array_functions() -> None:
+@contextmanager
+def _without_blas() -> Iterator[None]:
     modules: dict[str, Any] = sys.modules  # None in it is how Python is told that a module is not there
-    if _BLAS not in modules and _ARRAYS not in modules:
-        modules[_BLAS] = None
-        try:
-            importlib.import_module(_ARRAYS)
-        finally:
-            del modules[_BLAS]
+    if _BLAS in modules or _ARRAYS in modules:
+        yield
+        return
+    modules[_BLAS] = None
+    try:
+        yield
+    finally:
+        del modules[_BLAS]

@@ -312,18 +312,36 @@ def _yang_zhang_span(
         if t >= begin:
             out[t - begin] = np.nan
             if t - start >= n:
-                variance = (_squares(overnight) + weight * _squares(body)) / (n - 1) + (1 - weight) * scatter.mean()
+                variance = (_squares(overnight) + weight * _squares(body)) / (n - 1) + (1 - weight) * _mean_of(scatter)
                 out[t - begin] = np.sqrt(252.0 * variance)
 
 
 @njit(cache=True, nogil=True)
 def _squares(x: Floats) -> float:
     """Sum of squared distances from the mean."""
-    mean = x.mean()
+    mean = _mean_of(x)
     total = 0.0
     for value in x:
         total += (value - mean) ** 2
     return total
+
+
+@njit(cache=True, nogil=True)
+def _mean_of(x: Floats) -> float:
+    """Plain mean; numba's array functions would have to be loaded with every kernel that uses one."""
+    total = 0.0
+    for value in x:
+        total += value
+    return total / len(x)
+
+
+@njit(cache=True, nogil=True)
+def _share_up_to_last(x: Floats) -> float:
+    """Share of values at or below the last one."""
+    count = 0
+    for value in x:
+        count += value <= x[-1]
+    return count / len(x)
 
 
 @njit(cache=True, nogil=True)
@@ -332,7 +350,7 @@ def share_at_or_below(x: Floats, rows: Ints, window: int) -> Floats:
     out = np.empty(len(rows))
     for i in range(len(rows)):
         t = rows[i]
-        out[i] = (x[t - window + 1 : t + 1] <= x[t]).sum() / window
+        out[i] = _share_up_to_last(x[t - window + 1 : t + 1])
     return out
 
 
@@ -344,5 +362,5 @@ def volatility_ranks(
     out, levels = np.empty(len(rows)), np.empty(window)
     for i in range(len(rows)):
         _yang_zhang_span(starts[i], rows[i] - window + 1, opened, high, low, close, n, levels)
-        out[i] = (levels <= levels[-1]).sum() / window
+        out[i] = _share_up_to_last(levels)
     return out
