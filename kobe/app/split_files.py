@@ -63,9 +63,9 @@ def write_choice(artifacts: Artifacts, folder: Path, split: Split, inputs: str) 
     """Write parameters and trials; returns file name -> digest. A torn file is noticed and made again."""
     document = {
         "inputs": inputs, "params": asdict(split.params), "params_hash": split.params_hash,
-        "chosen_by": split.chosen_by, "why": split.why, "trials": jsonable([asdict(t) for t in split.trials]),
+        "chosen_by": split.chosen_by, "why": split.why, "trials": jsonable([vars(t) for t in split.trials]),
     }  # fmt: skip
-    facts = [{k: v for k, v in asdict(t).items() if k != "params"} for t in split.trials]
+    facts = [{k: v for k, v in vars(t).items() if k != "params"} for t in split.trials]
     rows = [dict(sorted(t.params.items())) | fact for t, fact in zip(split.trials, facts, strict=True)]
     content = canonical_json(document).encode()
     files = {"params.json": artifacts.write(folder / "params.json", content, wait=False)}

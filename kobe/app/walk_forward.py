@@ -18,10 +18,11 @@ from kobe.app.verdict import verdict
 from kobe.backtest import walk_forward
 from kobe.backtest.engine import Assumptions
 from kobe.backtest.folds import Fold, folds
-from kobe.backtest.walk_forward import Choice, Support, WalkForward, following
+from kobe.backtest.walk_forward import Choice, Split, Support, WalkForward, following
 from kobe.core.errors import MissingDataError, UsageError
 from kobe.core.ids import canonical_json, digest
 from kobe.core.panel import Panel
+from kobe.core.threads import each
 from kobe.features.table import FeatureTable
 from kobe.infra.records.artifacts import sha256_file
 from kobe.learning import dataset
@@ -79,7 +80,10 @@ def run_walk_forward(ctx: Context, request: WalkForwardRequest) -> Document:
         _walk(ctx, panel, features, _strategy(name, request.grid), windows, assumptions, digests, resume=request.resume)
         for name in names
     ]
-    evidence = [collect(panel, features, r, assumptions, seed=ctx.settings.run.seed) for r in records]
+    evidence = each(
+        records, len(panel) * len(records),
+        lambda r: collect(panel, features, r, assumptions, seed=ctx.settings.run.seed),
+    )  # fmt: skip
     market = experiments.SYNTHETIC if panel.is_synthetic else experiments.REAL
     statistics = [
         judgement.judge(
@@ -194,7 +198,8 @@ def _write_splits(
 ) -> None:
     trades, equity = split_files.trades_frame(panel, record), split_files.equity_frame(panel, record)
     root, sessions = ctx.paths.walk_forward, ctx.calendar.sessions
-    for split in record.splits:
+
+    def write(split: Split) -> None:
         fold = split.fold
         first, last = sessions[fold.test_first], sessions[fold.test_last]
         mine = equity.filter(pl.col("date").is_between(first, last))
@@ -207,6 +212,8 @@ def _write_splits(
         folder = split_files.folder_of(root, record.strategy, fold.number)
         part = trades.filter(pl.col("split") == fold.number)
         split_files.write_split(ctx.artifacts, folder, split, part, mine, facts)
+
+    each(record.splits, len(panel) * len(record.splits), write)
     last_number = record.next_split.fold.number
     split_files.write_choice(
         ctx.artifacts, split_files.folder_of(root, record.strategy, last_number), record.next_split, inputs[last_number]

@@ -1,5 +1,6 @@
 """Walk-forward: choose parameters in each train window, judge them in the test window after it (DOMAIN 3.1)."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +15,7 @@ from kobe.backtest.folds import Fold, in_test, in_train
 from kobe.backtest.together import Followed
 from kobe.core.panel import Floats, Panel
 from kobe.core.ports import Progress
-from kobe.core.threads import in_parts
+from kobe.core.threads import each
 from kobe.features.table import FeatureTable
 from kobe.strategies.spec import BaseParams, Strategy, params_hash
 
@@ -175,16 +176,15 @@ def records(
     """
     tables = [strategy.signals(panel, features, params) for params in combinations]
     followed = together.follow(panel, features, tables, assumptions)
-    found: dict[int, Record] = {}
+    done = itertools.count(1)
 
-    def work(first: int, last: int) -> None:
-        for k in range(first, last):
-            found[k] = _record(panel, followed[k], combinations[k], assumptions, span)
-            if progress:
-                progress(len(found), len(combinations), strategy.name)
+    def work(k: int) -> Record:
+        found = _record(panel, followed[k], combinations[k], assumptions, span)
+        if progress:
+            progress(next(done), len(combinations), strategy.name)
+        return found
 
-    in_parts(len(combinations), len(panel) * len(combinations), work)
-    return [found[k] for k in range(len(combinations))]
+    return each(range(len(combinations)), len(panel) * len(combinations), work)
 
 
 RecordMaker = Callable[[str, Sequence[BaseParams], Span], list[Record]]

@@ -2,11 +2,14 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
+from typing import TypeVar
 
+T = TypeVar("T")
+R = TypeVar("R")
 _THREAD = threading.local()  # a thread of the pool that waited for the pool would wait for itself
 WORTH_IT = 400_000  # items below which handing work to threads costs more than it saves
 
@@ -19,14 +22,33 @@ def in_parts(count: int, items: int, work: Callable[[int, int], object]) -> None
         items: how much there is to do in all; little is done in one part.
         work: releases the GIL and writes only what belongs to its part. What it does in parts itself is done in one.
     """
-    parts = min(_allowed(), count) if items >= WORTH_IT and not getattr(_THREAD, "is_ours", False) else 1
+    allowed = _allowed() if items >= WORTH_IT and not getattr(_THREAD, "is_ours", False) else 1
+    parts = min(allowed, count)
     if parts <= 1:
         work(0, count)
         return
     borders = [count * k // parts for k in range(parts + 1)]
-    pool = _pool(os.getpid(), parts)
+    pool = _pool(os.getpid(), allowed)
     for done in [pool.submit(work, a, b) for a, b in pairwise(borders)]:
         done.result()
+
+
+def each(things: Sequence[T], items: int, work: Callable[[T], R]) -> list[R]:
+    """Return what `work` makes of each thing, in their order; side by side where there is enough to do.
+
+    Args:
+        things: what to work on; the result of one must not depend on another.
+        items: how much there is to do in all, as for `in_parts`.
+        work: as for `in_parts`.
+    """
+    found: dict[int, R] = {}
+
+    def part(first: int, last: int) -> None:
+        for k in range(first, last):
+            found[k] = work(things[k])
+
+    in_parts(len(things), items, part)
+    return [found[k] for k in range(len(things))]
 
 
 def _allowed() -> int:
@@ -36,6 +58,6 @@ def _allowed() -> int:
 
 
 @lru_cache(maxsize=1)
-def _pool(_process: int, parts: int) -> ThreadPoolExecutor:
+def _pool(_process: int, threads: int) -> ThreadPoolExecutor:
     """Keep the threads for the next call; the copy of a process has none of its own yet."""
-    return ThreadPoolExecutor(parts, "parts", lambda: setattr(_THREAD, "is_ours", True))
+    return ThreadPoolExecutor(threads, "parts", lambda: setattr(_THREAD, "is_ours", True))
