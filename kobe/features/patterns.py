@@ -1,6 +1,7 @@
 """Structure: prior extremes and their age."""
 
 from kobe.core.panel import Floats, Panel
+from kobe.features.passes import Pass
 
 
 def prior_low(panel: Panel, n: int) -> Floats:
@@ -23,12 +24,11 @@ def prior_high_age(panel: Panel, n: int) -> Floats:
     return _prior(panel, "high", n, 1)
 
 
-def bars_seen(panel: Panel, n: int = 1) -> Floats:  # noqa: ARG001 - a plain count
+def bars_seen(panel: Panel, n: int = 1) -> Pass:  # noqa: ARG001 - a plain count
     """Count the bars of the same symbol before each bar; 0 at the first."""
     from kobe.features import kernels
 
-    values: Floats = kernels.filled(kernels.bars_seen, panel.offsets)
-    return values
+    return Pass(kernels.bars_seen, ())
 
 
 def _prior(panel: Panel, side: str, n: int, wanted: int) -> Floats:

@@ -169,16 +169,17 @@ def _log_adv(table: FeatureTable, rows: Rows) -> Floats:
 
 def _volatility_rank(table: FeatureTable, rows: Rows, window: int = 252) -> Floats:
     """Share of the last 252 bars whose Yang-Zhang volatility was at or below today's."""
-    from kobe.features import kernels
+    from kobe.features import volatility_kernels
 
     p, n = table.panel, 20
     starts = p.offsets[p.symbol_of_row[rows]]
     enough = rows - starts >= window + n
     out = np.full(len(rows), np.nan)
     if np.count_nonzero(enough) * (window + n) >= len(p) or table.has("yang_zhang", n):
-        out[enough] = kernels.share_at_or_below(table.column("yang_zhang", n), rows[enough], window)
+        out[enough] = volatility_kernels.share_at_or_below(table.column("yang_zhang", n), rows[enough], window)
     elif enough.any():  # of few rows without the column
-        out[enough] = kernels.volatility_ranks(starts[enough], rows[enough], p.open, p.high, p.low, p.close, n, window)
+        bars = (p.open, p.high, p.low, p.close)
+        out[enough] = volatility_kernels.volatility_ranks(starts[enough], rows[enough], *bars, n, window)
     return out
 
 

@@ -13,16 +13,14 @@ def average_true_range(panel: Panel, n: int) -> Pass:
     return Pass(kernels.wilder_atr, (panel.high, panel.low, panel.close, n))
 
 
-def yang_zhang(panel: Panel, n: int) -> Floats:
+def yang_zhang(panel: Panel, n: int) -> Pass | Floats:
     """Annualised Yang-Zhang volatility of the last n bars (0.25 = 25% a year).
 
     NaN before bar n, and everywhere for n = 1. Known at the close. Source: Yang and Zhang 2000; fixture F11 in
     DOMAIN 5.
     """
-    from kobe.features import kernels
+    from kobe.features import volatility_kernels
 
     if n < 2:
         return np.full(len(panel), np.nan)
-    p = panel
-    values: Floats = kernels.filled(kernels.yang_zhang, p.offsets, p.open, p.high, p.low, p.close, n)
-    return values
+    return Pass(volatility_kernels.yang_zhang, (panel.open, panel.high, panel.low, panel.close, n))

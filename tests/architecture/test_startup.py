@@ -26,14 +26,14 @@ def test_numba_is_loaded_by_the_first_kernel_that_is_called_and_by_no_module():
 import pickle, sys
 import numpy as np
 from kobe.app import jobs, scan, submit_totd
-from kobe.features import kernels
+from kobe.features import kernels, volatility_kernels
 assert pickle.loads(pickle.dumps(kernels.rsi)) is kernels.rsi
 assert "numba" not in sys.modules
 close, out = np.linspace(1.0, 2.0, 50), np.full(50, np.nan)
 kernels.rsi(0, 1, np.array([0, 50]), close, 14, out)
 assert "numba" in sys.modules and out[-1] == 100.0, out
 first, last = np.array([0]), np.array([49])
-assert kernels.volatility_ranks(first, last, close, close, close, close, 5, 20)[0] > 0.0
+assert volatility_kernels.volatility_ranks(first, last, close, close, close, close, 5, 20)[0] > 0.0
 assert "scipy.linalg" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

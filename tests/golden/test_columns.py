@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from kit import panels
 
 from kobe.features.table import FEATURES, INDICATORS, FeatureTable
-from kobe.features.volatility import yang_zhang
 
 PERIODS = (1, 2, 3, 14, 20, 200)
 
@@ -173,7 +172,7 @@ def test_yang_zhang_equals_its_formula_in_every_symbol_and_needs_one_bar_more_th
     made = {"A": panels.random_walk(rng, 40), "B": panels.random_walk(rng, 55), "F": panels.f11()}
     whole = panels.panel(made)
     n = 10
-    values = yang_zhang(whole, n)
+    values = FeatureTable(whole).column("yang_zhang", n)
     for bars in whole:
         mine = values[bars.first_row :][: len(bars)]
         assert np.isnan(mine[:n]).all()

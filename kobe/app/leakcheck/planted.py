@@ -24,7 +24,6 @@ from kobe.core.types import Candidate
 from kobe.data import universe
 from kobe.data.universe import Rules, Universe
 from kobe.decisions import scan
-from kobe.features import volatility
 from kobe.features.passes import Pass
 from kobe.features.table import FEATURES, INDICATORS, FeatureTable, Rows
 from kobe.learning import dataset, train
@@ -122,7 +121,7 @@ def _whole_sample_rank(panel: Panel, values: Floats) -> Floats:
 
 def volatility_rank_in_whole_sample(table: FeatureTable, rows: Rows) -> Floats:
     """Percentile of today's volatility among all of the symbol's, later ones included."""
-    levels = volatility.yang_zhang(table.panel, 20)
+    levels = INDICATORS["yang_zhang"].values(table.panel, 20)
     return _whole_sample_rank(table.panel, levels)[rows]
 
 
