@@ -77,10 +77,9 @@ def test_wilder_s_rsi_gives_the_golden_rows():
 
 
 def test_yang_zhang_of_f11_is_the_printed_value():
-    from kobe.features.volatility import yang_zhang
-
-    assert yang_zhang(panel_of({"A": F11}), 10)[10] == pytest.approx(0.180234, abs=5e-7)
-    assert np.isnan(yang_zhang(panel_of({"A": F11}), 10)[9])
+    values = FeatureTable(panel_of({"A": F11})).column("yang_zhang", 10)
+    assert values[10] == pytest.approx(0.180234, abs=5e-7)
+    assert np.isnan(values[9])
 
 
 def test_an_average_with_no_movement_is_unknown_and_a_bar_without_range_has_no_ibs():
