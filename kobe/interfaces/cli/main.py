@@ -1,11 +1,13 @@
 """The root of the command line."""
 
+import functools
 import gc
 import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import typer.main
 
 from kobe import __version__
 from kobe.interfaces.cli import (
@@ -96,5 +98,8 @@ reports.register(app)
 def main() -> None:
     """Run the command line; nothing made while it starts is garbage, so nobody looks for any until the work begins."""
     gc.disable()
+    looks_at_each_command_twice = "get_params_from_function"
+    once = functools.cache(getattr(typer.main, looks_at_each_command_twice))
+    setattr(typer.main, looks_at_each_command_twice, once)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else every package there is gets asked for some
     app()
