@@ -80,10 +80,7 @@ def run_walk_forward(ctx: Context, request: WalkForwardRequest) -> Document:
         _walk(ctx, panel, features, _strategy(name, request.grid), windows, assumptions, digests, resume=request.resume)
         for name in names
     ]
-    evidence = each(
-        records, len(panel) * len(records),
-        lambda r: collect(panel, features, r, assumptions, seed=ctx.settings.run.seed),
-    )  # fmt: skip
+    evidence = [collect(panel, features, r, assumptions, seed=ctx.settings.run.seed) for r in records]
     market = experiments.SYNTHETIC if panel.is_synthetic else experiments.REAL
     statistics = [
         judgement.judge(

@@ -2,8 +2,9 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
 from typing import TypeVar
@@ -36,19 +37,35 @@ def in_parts(count: int, items: int, work: Callable[[int, int], object]) -> None
 def each(things: Sequence[T], items: int, work: Callable[[T], R]) -> list[R]:
     """Return what `work` makes of each thing, in their order; side by side where there is enough to do.
 
+    Where one fails, or a person interrupts, no further thing is begun; so each should be small.
+
     Args:
         things: what to work on; the result of one must not depend on another.
         items: how much there is to do in all, as for `in_parts`.
         work: as for `in_parts`.
     """
     found: dict[int, R] = {}
+    stopped = threading.Event()
 
     def part(first: int, last: int) -> None:
-        for k in range(first, last):
-            found[k] = work(things[k])
+        with _set_by_a_fault(stopped):
+            for k in range(first, last):
+                if stopped.is_set():
+                    return
+                found[k] = work(things[k])
 
-    in_parts(len(things), items, part)
+    with _set_by_a_fault(stopped):
+        in_parts(len(things), items, part)
     return [found[k] for k in range(len(things))]
+
+
+@contextmanager
+def _set_by_a_fault(stopped: threading.Event) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        stopped.set()
+        raise
 
 
 def _allowed() -> int:

@@ -1,8 +1,8 @@
 """Compiled recursions over symbol-major arrays: every symbol by itself, only backwards; some walk four in step.
 
 Most kernels work on symbols `first` to `last` (not included), take `offsets` (int64[n + 1], row borders of all symbols)
-and float64[rows] inputs without NaN, and fill float64[rows] with NaN where the value is not yet defined; `filled` runs
-them over all symbols. Row t is known at the close of bar t.
+and float64[rows] inputs without NaN, and fill float64[rows] with NaN where the value is not yet defined; a `Pass`
+runs them over all symbols. Row t is known at the close of bar t.
 """
 
 from typing import Any
@@ -14,11 +14,11 @@ from kobe.core.panel import Floats, Ints
 from kobe.core.threads import in_parts
 
 
-def filled(kernel: Any, offsets: Ints, *inputs: Any, columns: int = 1) -> Any:
-    """Run a kernel over all symbols, in threads where that pays, and return what it filled: one column or several."""
+def filled(kernel: Any, offsets: Ints, *inputs: Any, columns: int) -> list[Floats]:
+    """Run a kernel of several columns over all symbols, in threads where that pays, and return what it filled."""
     out = [np.empty(int(offsets[-1])) for _ in range(columns)]
     in_parts(len(offsets) - 1, int(offsets[-1]), lambda a, b: kernel(a, b, offsets, *inputs, *out))
-    return out[0] if columns == 1 else out
+    return out
 
 
 ZERO = 1e-14  # below this an average move counts as none, as in TA-Lib

@@ -40,6 +40,6 @@ def _prior(panel: Panel, side: str, n: int, wanted: int) -> Floats:
     if kept is not None:
         return kept
     low = panel.low if side == "low" else -panel.high
-    both: list[Floats] = kernels.filled(kernels.prior_low_and_age, panel.offsets, low, n, columns=2)
+    both = kernels.filled(kernels.prior_low_and_age, panel.offsets, low, n, columns=2)
     waiting[side, n, 1 - wanted] = both[1 - wanted]
     return both[wanted]

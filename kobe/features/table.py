@@ -24,7 +24,7 @@ NEVER = 2**62  # the first bar of a column that is always unknown, as a variance
 
 @dataclass(frozen=True, slots=True)
 class Indicator:
-    """A column over all rows: what computes it, and the first bar of a symbol at which it is defined."""
+    """A column over all rows: what computes it, or the pass that does, and the first bar at which it is defined."""
 
     compute: Callable[[Panel, int], Floats | Pass]
     first_bar: Callable[[int], int]

@@ -1,5 +1,6 @@
 """However a panel is cut into stretches, and in however many threads, columns, marks and rows keep their digits."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -66,3 +67,22 @@ def test_work_in_a_part_that_is_done_in_parts_itself_does_not_wait_for_its_own_t
         patch.setattr(threads, "_allowed", lambda: 2)
         threads.in_parts(4, threads.WORTH_IT, lambda *_: threads.in_parts(10, threads.WORTH_IT, inner))
     assert done == [(0, 10), (0, 10)]
+
+
+@pytest.mark.parametrize("bad", [0, 500])
+def test_what_fails_lets_nothing_further_begin(bad):
+    begun = []
+
+    def work(thing: int) -> int:
+        begun.append(thing)
+        if thing == bad:
+            raise LookupError
+        time.sleep(0.01)
+        return thing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "_allowed", lambda: 2)
+        with pytest.raises(LookupError):
+            threads.each(range(1000), threads.WORTH_IT, work)
+        assert len(begun) < 100
+        assert threads.each(range(501, 509), threads.WORTH_IT, work) == list(range(501, 509))

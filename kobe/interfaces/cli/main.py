@@ -95,11 +95,16 @@ watch.register(app)
 reports.register(app)
 
 
+@functools.cache
+def _look_at_each_command_once() -> None:
+    """Keep what typer reads from a command's function; it reads it twice, for a hundred commands at every start."""
+    name = "get_params_from_function"
+    setattr(typer.main, name, functools.cache(getattr(typer.main, name)))
+
+
 def main() -> None:
     """Run the command line; nothing made while it starts is garbage, so nobody looks for any until the work begins."""
     gc.disable()
-    looks_at_each_command_twice = "get_params_from_function"
-    once = functools.cache(getattr(typer.main, looks_at_each_command_twice))
-    setattr(typer.main, looks_at_each_command_twice, once)
+    _look_at_each_command_once()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else every package there is gets asked for some
     app()
