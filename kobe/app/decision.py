@@ -13,12 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from kobe.app import news, standing, tables, views
+from kobe.app import standing, tables, views
 from kobe.app.context import Context
 from kobe.app.entry_filter import entry_filter
 from kobe.app.settings import EarningsSettings, MarketSettings, ScanSettings
+from kobe.app.tone import tone_at
 from kobe.core.errors import IntegrityError, MissingDataError, SchemaError
-from kobe.core.ids import canonical_json
 from kobe.core.ports import Artifacts
 from kobe.decisions import picks, scan
 from kobe.decisions.scan import Choice, Scan
@@ -70,7 +70,7 @@ def gather(ctx: Context, session: date, top: int | None = None) -> Inputs:
     model = None if model_id is None else ctx.models.load(model_id)[0]
     chosen = ctx.settings.scan.model_copy(update={"top": top or ctx.settings.scan.top})
     weighted = chosen.sentiment_weight > 0
-    tones = news.tone_at(ctx, ctx.panel().symbols, session) if weighted else {}
+    tones = tone_at(ctx, ctx.panel().symbols, session) if weighted else {}
     return Inputs(
         session=session.isoformat(), model_id=model_id, shadow_id=ctx.models.shadow_at(session),
         params={name: jsonable(asdict(p)) for name, p in scan_params(ctx, model).items()},
@@ -173,25 +173,15 @@ def _limits(told: dict[str, Any]) -> Limits:
 
 
 def outputs(found: Scan, rows: list[dict[str, Any]], artifacts: Artifacts, folder: Path) -> dict[str, str]:
-    """Write picks (`rows`) and trade of the day as JSONL, Parquet and CSV; return file name -> SHA-256."""
-    chosen = picks.trade_of_day_row(found)
-    files = {}
-    for name, told in ((PICKS, rows), (TRADE, [chosen])):
-        text = "".join(canonical_json(jsonable(row)) + "\n" for row in told)
-        files[f"{name}.jsonl"] = artifacts.write(folder / f"{name}.jsonl", text.encode())
-        files |= tables.write_table(artifacts, folder / name, _frame(told))
-    return files
-
-
-def _frame(rows: list[dict[str, Any]]) -> Any:
-    import polars as pl
-
-    return pl.DataFrame(jsonable(rows), infer_schema_length=None) if rows else pl.DataFrame({"signal_date": []})
+    """Write picks (`rows`) and trade of the day as JSONL and CSV; return file name -> SHA-256."""
+    told = {PICKS: rows, TRADE: [picks.trade_of_day_row(found)]}
+    files = {name: tables.write_rows(artifacts, folder / name, jsonable(those)) for name, those in told.items()}
+    return {name: sha for those in files.values() for name, sha in those.items()}
 
 
 def tones_of(ctx: Context, found: Scan) -> dict[str, tuple[float, int]]:
     """Return the tone of the picks' headlines and how many there were, as known right before the close."""
-    return news.tone_at(ctx, [c.signal.symbol for c in found.picks], found.session) if found.picks else {}
+    return tone_at(ctx, [c.signal.symbol for c in found.picks], found.session) if found.picks else {}
 
 
 def with_tone(found: Scan, tones: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

@@ -1,11 +1,10 @@
 """`kobe demo`: the whole day on a made-up market or on your bars: evidence, model, ten sessions, proof."""
 
+import json
 import shutil
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-
-import polars as pl
 
 from kobe.app import desk, import_bars, wiring
 from kobe.app.audit import run_audit_verify
@@ -90,12 +89,9 @@ def _span(ctx: Context, sessions: int) -> tuple[date, date]:
 def _picks(ctx: Context, first: date, last: date) -> Table:
     rows = []
     for day in ctx.calendar.between(ctx.calendar.previous(first), ctx.calendar.previous(last)):
-        path = ctx.paths.of_session(day) / "daily_picks.parquet"
-        if not path.is_file():
-            continue
-        frame = pl.read_parquet(path)
-        if "symbol" in frame.columns:
-            rows += frame.select(PICK_COLUMNS).rows()
+        path = ctx.paths.of_session(day) / "daily_picks.jsonl"
+        told = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        rows += [tuple(json.loads(line)[name] for name in PICK_COLUMNS) for line in told]
     return Table(columns=PICK_COLUMNS, rows=tuple(rows))
 
 

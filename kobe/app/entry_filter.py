@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from kobe.app.settings import EarningsSettings, Settings
+from kobe.core.frames import pl
 from kobe.core.panel import Ints, Panel
 from kobe.data import earnings
 from kobe.data.earnings import BLOCKED, CLEAR, UNKNOWN
@@ -41,7 +41,7 @@ class EarningsFilter:
         unknown_passes: whether a symbol nobody has a calendar for may be entered.
     """
 
-    events: pl.DataFrame
+    events: "pl.DataFrame"
     before: int
     after: int
     trusted: tuple[str, ...]

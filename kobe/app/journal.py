@@ -12,8 +12,7 @@ from kobe.app import cash_book, desk
 from kobe.app.context import Context
 from kobe.core.clock import from_ns
 from kobe.core.errors import MissingDataError, UsageError
-from kobe.core.types import Effect, Order
-from kobe.data.quality import SYMBOL_PATTERN
+from kobe.core.types import SYMBOL_PATTERN, Effect, Order
 from kobe.execution import journal, slippage
 from kobe.execution.journal import ABOVE, BELOW, TAGS, UNKNOWN, Entry, Note, Worth
 from kobe.features.table import FeatureTable

@@ -10,6 +10,7 @@ import polars as pl
 
 from kobe.app.context import Context
 from kobe.app.reference import SHOWN, TableImport
+from kobe.app.tone import tone_at
 from kobe.core.errors import MissingDataError
 from kobe.core.panel import Floats
 from kobe.data import headlines
@@ -25,16 +26,6 @@ def news_import(file: Path, source: str, *, archive: bool, dry_run: bool) -> Tab
         table="headlines", file=file, source=source, dry_run=dry_run, meanings=headlines.RULES | headlines.NOTES,
         prepare=lambda frame, now: headlines.normalise(frame, now, archive=archive),
     )  # fmt: skip
-
-
-def tone_at(ctx: Context, symbols: Sequence[str], session: date) -> dict[str, tuple[float, int]]:
-    """Return mean tone and number of headlines per symbol, as known right before a session's close."""
-    held = ctx.reference.read("headlines").filter(pl.col("symbol").is_in(list(symbols)))
-    if not len(held):
-        return {}
-    # The instant of the import is when this copy was read, not when the headline was known: that is `known_at`.
-    told = sentiment.by_session(held.drop("fetched_at"), symbols, [session], ctx.calendar)
-    return {s: (tone, n) for s, tone, n in told.select("symbol", "sentiment", "n").iter_rows() if n}
 
 
 def run_news_show(ctx: Context, symbol: str, session: date | None) -> Document:

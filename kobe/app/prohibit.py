@@ -101,7 +101,7 @@ def run_prohibit_list(ctx: Context, *, all_entries: bool = False) -> Document:
 
 
 def _symbol(given: str) -> str:
-    from kobe.data.quality import SYMBOL_PATTERN
+    from kobe.core.types import SYMBOL_PATTERN
 
     name = given.strip().upper()
     if not re.fullmatch(SYMBOL_PATTERN, name):

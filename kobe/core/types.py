@@ -12,6 +12,9 @@ from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from typing import Any
 
+SYMBOL_PATTERN = r"^[A-Z0-9][A-Z0-9.\-]{0,14}$"
+"""How a symbol is spelled: nothing that could leave a folder or start a formula."""
+
 
 def _check(condition: bool, message: str) -> None:
     if not condition:

@@ -5,19 +5,17 @@ event learned late mends the whole past at once.
 """
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from kobe.core.errors import MissingDataError, SchemaError
+from kobe.core.frames import pl
 
 KINDS = ("split", "dividend", "rename", "delisting", "relisted")
-SCHEMA = {
-    "symbol": pl.String, "date": pl.Date, "kind": pl.String, "value": pl.Float64, "detail": pl.String,
-    "source": pl.String,
-}  # fmt: skip
+SCHEMA = {"symbol": str, "date": date, "kind": str, "value": float, "detail": str, "source": str}
 KEY = ["symbol", "date", "kind"]
 AGREEMENT = 1e-3  # two sources tell the same split or dividend when they differ by rounding only
 DELISTING_LOSS = {"acquired": 0.0, "moved": 0.0, "performance:nyse": 0.30, "performance:nasdaq": 0.55}
@@ -28,16 +26,16 @@ DELISTING_LOSS = {"acquired": 0.0, "moved": 0.0, "performance:nyse": 0.30, "perf
 class Judged:
     """Events that can be used, and those set aside with `reasons`."""
 
-    good: pl.DataFrame
-    aside: pl.DataFrame
+    good: "pl.DataFrame"
+    aside: "pl.DataFrame"
 
 
-def none() -> pl.DataFrame:
+def none() -> "pl.DataFrame":
     """Return no events, in the store's columns."""
     return pl.DataFrame(schema=SCHEMA)
 
 
-def read_actions(path: Path, source: str) -> pl.DataFrame:
+def read_actions(path: Path, source: str) -> "pl.DataFrame":
     """Read events from a file: one event a row (`kind`, `value`), or the wide form one day a row.
 
     The wide form has `split_coefficient` and `dividend_amount`; 1 and 0 mean that there was none.
@@ -65,7 +63,7 @@ def read_actions(path: Path, source: str) -> pl.DataFrame:
     return in_columns(events, source)
 
 
-def _from_wide(frame: pl.DataFrame) -> pl.DataFrame:
+def _from_wide(frame: "pl.DataFrame") -> "pl.DataFrame":
     base = [pl.col("symbol"), pl.col("date")]
     splits = frame.filter(pl.col("split_coefficient") != 1.0).select(
         *base, kind=pl.lit("split"), value="split_coefficient"
@@ -76,7 +74,7 @@ def _from_wide(frame: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([splits, paid])
 
 
-def in_columns(events: pl.DataFrame, source: str) -> pl.DataFrame:
+def in_columns(events: "pl.DataFrame", source: str) -> "pl.DataFrame":
     """Bring events into the store's columns; a missing detail is empty."""
     if "detail" not in events.columns:
         events = events.with_columns(detail=pl.lit(""))
@@ -87,7 +85,7 @@ def in_columns(events: pl.DataFrame, source: str) -> pl.DataFrame:
     ).select(list(SCHEMA))  # fmt: skip
 
 
-def judge(events: pl.DataFrame) -> Judged:
+def judge(events: "pl.DataFrame") -> Judged:
     """Set aside what cannot be an event."""
     priced = pl.col("kind").is_in(["split", "dividend"])
     useless = priced & ~(pl.col("value").is_finite() & (pl.col("value") > 0)).fill_null(value=False)
@@ -112,7 +110,7 @@ def judge(events: pl.DataFrame) -> Judged:
     )
 
 
-def merge(held: pl.DataFrame, new: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def merge(held: "pl.DataFrame", new: "pl.DataFrame") -> "tuple[pl.DataFrame, pl.DataFrame]":
     """Add new events to those held.
 
     Returns:
@@ -130,7 +128,7 @@ def merge(held: pl.DataFrame, new: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataF
     return pl.concat([held, fresh]).sort(KEY), contradicting
 
 
-def renamed(bars: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+def renamed(bars: "pl.DataFrame", events: "pl.DataFrame") -> "pl.DataFrame":
     """Give every bar the identity it has today: the newest ticker of its company.
 
     A `rename` on a day carries bars under the old ticker before that day to the new one (in `detail`); `relisted`
@@ -145,7 +143,7 @@ def renamed(bars: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
 
 
 def split_factors(
-    symbols: tuple[str, ...], offsets: npt.NDArray[np.int64], days: npt.NDArray[np.int32], events: pl.DataFrame
+    symbols: tuple[str, ...], offsets: npt.NDArray[np.int64], days: npt.NDArray[np.int32], events: "pl.DataFrame"
 ) -> npt.NDArray[np.float64]:
     """Return, per bar, the product of all later splits: raw price = split-adjusted price * factor.
 
@@ -171,7 +169,7 @@ def split_factors(
 
 
 def dividends(
-    symbols: tuple[str, ...], offsets: npt.NDArray[np.int64], days: npt.NDArray[np.int32], events: pl.DataFrame
+    symbols: tuple[str, ...], offsets: npt.NDArray[np.int64], days: npt.NDArray[np.int32], events: "pl.DataFrame"
 ) -> npt.NDArray[np.float64] | None:
     """Return, per bar, the cash dividends of its day in dollars per share of that day's tape, or None without any.
 
@@ -200,7 +198,7 @@ def dividends(
     return paid if paid.any() else None
 
 
-def final_losses(symbols: tuple[str, ...], events: pl.DataFrame) -> npt.NDArray[np.float64]:
+def final_losses(symbols: tuple[str, ...], events: "pl.DataFrame") -> npt.NDArray[np.float64]:
     """Return, per symbol, the fraction of the last price lost at its delisting; NaN where no event tells (D14, 2.6).
 
     `value` decides when it is there; else `detail`, one of `DELISTING_LOSS`.

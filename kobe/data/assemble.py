@@ -1,44 +1,40 @@
-"""From stored bars to the panel: symbol-major arrays, adjusted by the events, masked by holds; and its mapped cache."""
+"""From stored bars to the panel: symbol-major arrays, adjusted by the events, masked by holds."""
 
-import json
-import mmap
-from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from kobe.core.calendar import Calendar
-from kobe.core.errors import IntegrityError
+from kobe.core.frames import pl
 from kobe.core.panel import BAR_COLUMNS, PRICE_COLUMNS, Panel
 from kobe.data import actions, holds
 from kobe.data.manifest import Provenance
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 COLUMNS = (*BAR_COLUMNS, "raw_factor")
-CACHED = ("session", *COLUMNS, "tradable")
 
 
 def panel_from(
-    bars: pl.DataFrame,
+    bars: "pl.DataFrame",
     calendar: Calendar,
     provenance: Provenance,
-    events: pl.DataFrame | None = None,
-    held: pl.DataFrame | None = None,
+    events: "pl.DataFrame | None" = None,
+    held: "pl.DataFrame | None" = None,
 ) -> Panel:
     """Build a panel from clean bars sorted by symbol and date, without a store."""
     return assemble([bars], calendar, provenance, events, held)
 
 
 def assemble(
-    parts: Sequence[pl.DataFrame],
+    parts: "Sequence[pl.DataFrame]",
     calendar: Calendar,
     provenance: Provenance,
-    events: pl.DataFrame | None = None,
-    held: pl.DataFrame | None = None,
+    events: "pl.DataFrame | None" = None,
+    held: "pl.DataFrame | None" = None,
 ) -> Panel:
     """Build a panel from consecutive spans of time, each sorted by symbol and date.
 
@@ -72,7 +68,7 @@ def assemble(
     )
 
 
-def _layout(parts: Sequence[pl.DataFrame]) -> tuple[tuple[str, ...], npt.NDArray[np.int64], list[npt.NDArray[Any]]]:
+def _layout(parts: "Sequence[pl.DataFrame]") -> tuple[tuple[str, ...], npt.NDArray[np.int64], list[npt.NDArray[Any]]]:
     """Return symbols, row borders and, per part, the panel row of each of its rows; nothing is sorted."""
     firsts = [np.flatnonzero(_changes(part)) for part in parts]
     runs = [part.get_column("symbol").gather(first).cast(pl.String) for part, first in zip(parts, firsts, strict=True)]
@@ -92,14 +88,14 @@ def _layout(parts: Sequence[pl.DataFrame]) -> tuple[tuple[str, ...], npt.NDArray
     return tuple(names), offsets, places
 
 
-def _changes(part: pl.DataFrame) -> npt.NDArray[np.bool_]:
+def _changes(part: "pl.DataFrame") -> npt.NDArray[np.bool_]:
     """Say at which rows another symbol begins; comparing neighbours is cheaper than looking every name up."""
     changed = part.select(pl.col("symbol").ne_missing(pl.col("symbol").shift(1))).to_series().to_numpy()
     return np.asarray(changed, dtype=np.bool_)
 
 
 def _scattered(
-    parts: Sequence[pl.DataFrame], places: list[npt.NDArray[Any]], name: str, kind: type = np.float64
+    parts: "Sequence[pl.DataFrame]", places: list[npt.NDArray[Any]], name: str, kind: type = np.float64
 ) -> npt.NDArray[Any]:
     column: npt.NDArray[Any] = np.empty(sum(len(place) for place in places), dtype=kind)
     for part, place in zip(parts, places, strict=True):
@@ -124,70 +120,3 @@ def _adjust(columns: dict[str, npt.NDArray[np.float64]], factors: npt.NDArray[np
         columns["raw_factor"] = factors
     elif adjustment == "split":
         columns["raw_factor"] = np.where(columns["raw_factor"] == 1.0, factors, columns["raw_factor"])
-
-
-def write_arrow(panel: Panel, file: BinaryIO) -> None:
-    """Write a panel as an Arrow file."""
-    import pyarrow as pa
-
-    meta = {
-        "symbols": list(panel.symbols),
-        "offsets": panel.offsets.tolist(),
-        "final_loss": [None if np.isnan(x) else float(x) for x in panel.final_loss],
-        "pays": panel.pays,
-    }
-    arrays = {name: getattr(panel, name) for name in _cached(panel.pays)}
-    arrays["tradable"] = arrays["tradable"].view(np.uint8)
-    batch = pa.record_batch(arrays).replace_schema_metadata({"kobe": json.dumps(meta)})
-    with pa.ipc.new_file(file, batch.schema) as writer:
-        writer.write_batch(batch)
-
-
-def give_back() -> None:
-    """Give back to the system what pyarrow keeps of the memory that was freed."""
-    import pyarrow as pa
-
-    pa.default_memory_pool().release_unused()
-
-
-def mapped(path: Path, calendar: Calendar, provenance: Provenance) -> Panel:
-    """Map a cached panel into memory; nothing is copied.
-
-    Raises:
-        IntegrityError: the file is damaged.
-    """
-    import pyarrow as pa
-
-    try:
-        with path.open("rb") as file:
-            pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        reader = pa.ipc.open_file(pa.py_buffer(pages))
-        batch = reader.get_batch(0)
-        meta = json.loads(reader.schema.metadata[b"kobe"])
-        columns: dict[str, Any] = {name: _view(batch.column(name)) for name in _cached(meta["pays"])}
-    except (pa.ArrowInvalid, OSError, KeyError, ValueError) as error:
-        raise IntegrityError(
-            "the panel cache is damaged", seen=path.name, next_command="kobe data repair"
-        ) from error  # fmt: skip
-    columns["tradable"] = columns["tradable"].view(np.bool_)
-    losses = np.array([np.nan if x is None else x for x in meta["final_loss"]], dtype=np.float64)
-    return Panel(
-        symbols=tuple(meta["symbols"]),
-        offsets=np.array(meta["offsets"], dtype=np.int64),
-        calendar=calendar,
-        final_loss=losses,
-        let_go=partial(pages.madvise, mmap.MADV_DONTNEED) if hasattr(mmap, "MADV_DONTNEED") else None,
-        **columns,
-        **asdict(provenance),
-    )
-
-
-def _cached(pays: bool) -> tuple[str, ...]:
-    """Name the columns of the file; dividends are kept only where there are any."""
-    return (*CACHED, "dividend") if pays else CACHED
-
-
-def _view(column: Any) -> npt.NDArray[Any]:
-    """View a mapped column as numpy; pyarrow's own way would import pandas first (0.4 s)."""
-    kind = {"int32": np.int32, "uint8": np.uint8}.get(str(column.type), np.float64)
-    return np.frombuffer(column.buffers()[1], dtype=kind, count=len(column), offset=0)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from kobe.core.calendar import Calendar
 from kobe.core.clock import as_utc, to_ns
 from kobe.core.errors import DataError, SchemaError
-from kobe.data.quality import SYMBOL_PATTERN
+from kobe.core.types import SYMBOL_PATTERN
 from kobe.data.reference import KNOWN_AT, TABLES, Prepared, end_of_day, needed
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kobe.core.clock import as_utc
 from kobe.core.errors import SchemaError
-from kobe.data.quality import SYMBOL_PATTERN
+from kobe.core.types import SYMBOL_PATTERN
 from kobe.data.reference import KNOWN_AT, TABLES, Prepared, end_of_day
 
 if TYPE_CHECKING:

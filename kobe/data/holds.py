@@ -10,12 +10,10 @@ from datetime import date
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-SCHEMA = {
-    "symbol": pl.String, "code": pl.String, "since": pl.Date, "until": pl.Date, "detail": pl.String,
-    "released": pl.String,
-}  # fmt: skip
+from kobe.core.frames import pl
+
+SCHEMA = {"symbol": str, "code": str, "since": date, "until": date, "detail": str, "released": str}
 KEY = ["symbol", "code", "since"]
 
 
@@ -44,23 +42,23 @@ class Hold:
         return not self.released and self.since <= day and (self.until is None or day < self.until)
 
 
-def to_frame(holds: Iterable[Hold]) -> pl.DataFrame:
+def to_frame(holds: Iterable[Hold]) -> "pl.DataFrame":
     """Return holds as a table sorted by symbol, code and day."""
     rows = [(h.symbol, h.code, h.since, h.until, h.detail, h.released) for h in holds]
     return pl.DataFrame(rows, schema=SCHEMA, orient="row").sort(KEY)
 
 
-def from_frame(frame: pl.DataFrame) -> list[Hold]:
+def from_frame(frame: "pl.DataFrame") -> list[Hold]:
     """Return the holds of a table."""
     return [Hold(*row) for row in frame.select(list(SCHEMA)).iter_rows()]
 
 
-def merge(held: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
+def merge(held: "pl.DataFrame", new: "pl.DataFrame") -> "pl.DataFrame":
     """Add holds; one that is already there stays as it is, so that a release is not undone by a second check."""
     return pl.concat([held, new.join(held, on=KEY, how="anti")]).unique(KEY, keep="first").sort(KEY)
 
 
-def release(held: pl.DataFrame, symbol: str, code: str | None, reason: str) -> tuple[pl.DataFrame, int]:
+def release(held: "pl.DataFrame", symbol: str, code: str | None, reason: str) -> "tuple[pl.DataFrame, int]":
     """Lift the standing holds of a symbol, or only those of one code.
 
     Returns:
@@ -73,13 +71,13 @@ def release(held: pl.DataFrame, symbol: str, code: str | None, reason: str) -> t
     return held.with_columns(released=pl.when(mine).then(pl.lit(reason)).otherwise(pl.col("released"))), int(lifted)
 
 
-def standing(held: pl.DataFrame, day: date) -> list[Hold]:
+def standing(held: "pl.DataFrame", day: date) -> list[Hold]:
     """Return the holds that keep their symbols from being traded on a day's bars."""
     return [hold for hold in from_frame(held) if hold.covers(day)]
 
 
 def free_rows(
-    symbols: tuple[str, ...], offsets: npt.NDArray[np.int64], days: npt.NDArray[np.int32], held: pl.DataFrame
+    symbols: tuple[str, ...], offsets: npt.NDArray[np.int64], days: npt.NDArray[np.int32], held: "pl.DataFrame"
 ) -> npt.NDArray[np.bool_]:
     """Return, per bar, whether no hold covers it: bool[rows].
 

@@ -15,13 +15,13 @@ from kobe.data import actions, holds, inspection
 from kobe.data.holds import Hold
 from kobe.data.manifest import Manifest, Origin, Part, Provenance
 from kobe.data.quality import SERIES_RULES, Scope
-from kobe.data.store import BAR_SCHEMA, BarStore, Change
+from kobe.data.store import STORED, BarStore, Change
 
 OVERLAP_TOLERANCE = 1e-3  # closes of one bar from two deliveries may differ by rounding, not by an adjustment (D13)
 PRICE_TOLERANCE = 1e-2
 CONTEXT_YEARS = 1  # what the series rules need to see before the first new bar
 CLOSED_SHARE, MANY_CLOSED = 0.05, 10
-_FACTS = [name for name in BAR_SCHEMA if name != "origin"]
+_FACTS = [name for name in STORED if name != "origin"]
 _DERIVED = [rule.code for rule in SERIES_RULES]
 
 
@@ -224,7 +224,7 @@ def _change(
     """Return what to commit, its years on their way to the disk, and what the series rules find in it."""
     origins = () if before is None else before.origins
     number = origins.index(shipment.origin) if shipment.origin in origins else len(origins)
-    new = good.with_columns(origin=pl.lit(number, pl.UInt16)).select(list(BAR_SCHEMA))
+    new = good.with_columns(origin=pl.lit(number, pl.UInt16)).select(list(STORED))
     held, everything = _merged(new, store, before)
     fresh = new if held is None else new.join(held, on=_FACTS, how="anti")
     changed = None if held is None else set(_years_of(fresh))  # an empty store changes in every year there is

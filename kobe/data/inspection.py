@@ -9,10 +9,11 @@ import numpy.typing as npt
 import polars as pl
 
 from kobe.core.calendar import Calendar
+from kobe.core.types import SYMBOL_PATTERN
 from kobe.data import kernels
 from kobe.data.basis import Basis, columns_of, read_only
 from kobe.data.holds import Hold
-from kobe.data.quality import ROW_RULES, RULES, SERIES_RULES, SYMBOL_PATTERN, Action, Rule, Scope
+from kobe.data.quality import ROW_RULES, RULES, SERIES_RULES, Action, Rule, Scope
 
 FINDING = {"symbol": pl.String, "date": pl.Date, "code": pl.String, "detail": pl.String}
 EPOCH = date(1970, 1, 1)

@@ -15,7 +15,6 @@ from kobe.core.calendar import Calendar
 from kobe.core.panel import BAR_COLUMNS, PRICE_COLUMNS
 
 COLUMNS = ("date", "symbol", *BAR_COLUMNS, "raw_factor")
-SYMBOL_PATTERN = r"^[A-Z0-9][A-Z0-9.\-]{0,14}$"  # nothing that could leave a folder or start a formula
 MEMORY_SESSIONS = 250  # no indicator looks further back, so a gap this old is in no number any more
 SPECIAL_DIVIDEND = 0.08  # of the last raw close; ordinary ones stay far below
 JUMP = 0.40

@@ -187,6 +187,16 @@ class ReferenceStore:
         _table(name)
         return self._rows(name, self._parts())
 
+    def holds(self, name: str) -> bool:
+        """Say whether there is any row of a table.
+
+        Raises:
+            UsageError: there is no such table.
+            IntegrityError: the store is damaged.
+        """
+        _table(name)
+        return name in self._parts()
+
     def as_of(self, name: str, instant: datetime) -> "pl.DataFrame":
         """Return what was known at an instant, that instant included: of each key the newest revision known by then.
 

@@ -14,21 +14,19 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 from kobe.core.calendar import Calendar
 from kobe.core.errors import DataError, IntegrityError, MissingDataError, SchemaError
-from kobe.core.panel import Panel
-from kobe.data import actions, assemble, holds, manifest
+from kobe.core.frames import pl
+from kobe.core.panel import BAR_COLUMNS, Panel
+from kobe.data import actions, assemble, holds, manifest, panel_file
 from kobe.data.manifest import Manifest, Origin, Part, Provenance
 from kobe.infra import durable
 from kobe.infra.blobs import Blobs
 
 MANIFEST, PREVIOUS = "manifest.json", "manifest.previous.json"
-BAR_SCHEMA = {
-    "date": pl.Date, "symbol": pl.String, "open": pl.Float64, "high": pl.Float64, "low": pl.Float64,
-    "close": pl.Float64, "volume": pl.Float64, "raw_factor": pl.Float64, "origin": pl.UInt16,
-}  # fmt: skip
+STORED = ("date", "symbol", *BAR_COLUMNS, "raw_factor", "origin")
+"""The columns of a part of bars."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +41,11 @@ class Change:
         only: the store's whole content is `years`; other years go.
     """
 
-    years: Mapping[int, pl.DataFrame]
+    years: "Mapping[int, pl.DataFrame]"
     origins: tuple[Origin, ...]
     provenance: Provenance
-    actions: pl.DataFrame | None = None
-    holds: pl.DataFrame | None = None
+    actions: "pl.DataFrame | None" = None
+    holds: "pl.DataFrame | None" = None
     only: bool = False
 
 
@@ -106,27 +104,27 @@ class BarStore:
         except MissingDataError:
             return None
 
-    def frame(self, years: Sequence[int] | None = None) -> pl.DataFrame:
+    def frame(self, years: Sequence[int] | None = None) -> "pl.DataFrame":
         """Read all bars, or some years of them, sorted by symbol and date; every file is checked by its digest."""
         parts = self._years(self.manifest(), years)
-        return pl.concat(parts).sort("symbol", "date") if parts else pl.DataFrame(schema=BAR_SCHEMA)
+        return pl.concat(parts).sort("symbol", "date") if parts else pl.DataFrame(schema=bar_schema())
 
-    def _years(self, held: Manifest, years: Sequence[int] | None = None) -> list[pl.DataFrame]:
+    def _years(self, held: Manifest, years: Sequence[int] | None = None) -> "list[pl.DataFrame]":
         wanted = [part for year, part in held.years.items() if years is None or int(year) in years]
         with ThreadPoolExecutor(max_workers=2) as threads:  # digests and decompression run beside each other
             return list(threads.map(self.part, wanted))
 
-    def actions(self) -> pl.DataFrame:
+    def actions(self) -> "pl.DataFrame":
         """Return the corporate actions, sorted by symbol and date."""
         held = self.held()
         return self.part(held.actions) if held and held.actions else actions.none()
 
-    def holds(self) -> pl.DataFrame:
+    def holds(self) -> "pl.DataFrame":
         """Return every hold ever placed, released ones included."""
         held = self.held()
         return self.part(held.holds) if held and held.holds else pl.DataFrame(schema=holds.SCHEMA)
 
-    def part(self, part: Part) -> pl.DataFrame:
+    def part(self, part: Part) -> "pl.DataFrame":
         """Read one part and check its digest.
 
         Raises:
@@ -170,7 +168,7 @@ class BarStore:
         self._publish(before, after)
         return after
 
-    def begin(self, years: Iterable[tuple[int, pl.DataFrame]]) -> dict[int, Future[Part]]:
+    def begin(self, years: "Iterable[tuple[int, pl.DataFrame]]") -> dict[int, Future[Part]]:
         """Start to write years while the caller goes on; nothing refers to them before a commit."""
         writers = ThreadPoolExecutor(max_workers=8)  # most of them wait for the disk
         begun = {year: writers.submit(self._write, str(year), bars) for year, bars in years}
@@ -183,7 +181,7 @@ class BarStore:
         self.blobs.write(MANIFEST, after.to_json())
         self.forget(after)
 
-    def amend(self, *, held: pl.DataFrame | None = None, events: pl.DataFrame | None = None) -> Manifest:
+    def amend(self, *, held: "pl.DataFrame | None" = None, events: "pl.DataFrame | None" = None) -> Manifest:
         """Replace the holds or the events and leave the bars alone."""
         before = self.manifest()
         after = replace(
@@ -192,12 +190,12 @@ class BarStore:
         self._publish(before, after)
         return after
 
-    def _side(self, name: str, frame: pl.DataFrame | None, before: Part | None) -> Part | None:
+    def _side(self, name: str, frame: "pl.DataFrame | None", before: Part | None) -> Part | None:
         if frame is None:
             return before
         return self._write(name, frame) if len(frame) else None
 
-    def _write(self, name: str, frame: pl.DataFrame) -> Part:
+    def _write(self, name: str, frame: "pl.DataFrame") -> Part:
         content = _parquet(frame)
         digest = digest_of(content)
         part = Part(f"{name}-{digest[:16]}.parquet", digest, len(frame))
@@ -205,7 +203,7 @@ class BarStore:
         return part
 
     def _spans(
-        self, before: Manifest | None, changed: dict[int, pl.DataFrame], years: dict[str, Part]
+        self, before: Manifest | None, changed: "dict[int, pl.DataFrame]", years: dict[str, Part]
     ) -> tuple[tuple[str, ...], date, date]:
         """Return symbols, first and last day; years that did not change are read only when a symbol may have gone."""
         if not years:
@@ -229,7 +227,7 @@ class BarStore:
         old = [n for n in self.blobs.names() if n.endswith(".parquet") and n not in needed]
         for name in old:
             self.blobs.delete(name)
-        for panel in self.cache.glob("panel-*.arrow") if self.cache.is_dir() else ():
+        for panel in self.cache.glob("panel-*") if self.cache.is_dir() else ():
             if current.digest not in panel.name:
                 with suppress(PermissionError):  # Windows keeps a file that somebody maps; the next commit removes it
                     panel.unlink(missing_ok=True)
@@ -246,17 +244,22 @@ class BarStore:
     def panel(self) -> Panel:
         """Return every bar as a panel, memory-mapped from the cache; a missing or torn cache is made anew."""
         held = self.manifest()
-        path = self.cache / f"panel-{held.digest}-{self.calendar.digest}.arrow"
+        path = self.cache / f"panel-{held.digest}-{self.calendar.digest}{panel_file.SUFFIX}"
         if path.is_file():
             with suppress(IntegrityError):
-                return assemble.mapped(path, self.calendar, held.provenance)
+                return panel_file.mapped(path, self.calendar, held.provenance)
         self._map(held, path)  # returns first: what making it took is gone before it is mapped
-        assemble.give_back()
-        return assemble.mapped(path, self.calendar, held.provenance)
+        return panel_file.mapped(path, self.calendar, held.provenance)
 
     def _map(self, held: Manifest, path: Path) -> None:
         panel = assemble.assemble(self._years(held), self.calendar, held.provenance, self.actions(), self.holds())
-        durable.write_whole(path, partial(assemble.write_arrow, panel))
+        durable.write_whole(path, partial(panel_file.write, panel))
+
+
+def bar_schema() -> "pl.Schema":
+    """Return the columns of a part of bars with their types."""
+    own = {"date": pl.Date(), "symbol": pl.String(), "origin": pl.UInt16()}
+    return pl.Schema({name: own.get(name, pl.Float64()) for name in STORED})
 
 
 def damaged(name: str, why: object) -> IntegrityError:
@@ -276,7 +279,7 @@ def digest_of(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=32).hexdigest()
 
 
-def _parquet(frame: pl.DataFrame) -> bytes:
+def _parquet(frame: "pl.DataFrame") -> bytes:
     import io
 
     if "symbol" in frame.columns:  # numbers of the names that are there: small, quick, and equal bars are equal bytes
@@ -286,7 +289,7 @@ def _parquet(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _numbered(symbols: pl.Series) -> pl.Series:
+def _numbered(symbols: "pl.Series") -> "pl.Series":
     """Return symbols as numbers of the sorted names that are among them; from other numbers, no name is looked at."""
     kind = symbols.dtype
     if not isinstance(kind, pl.Enum) or symbols.null_count():

@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from kobe.core.calendar import Calendar
 from kobe.core.errors import IntegrityError, MissingDataError, SchemaError, UsageError
+from kobe.core.frames import pl
 from kobe.core.ids import canonical_json, short_digest
 from kobe.core.panel import Panel
 from kobe.core.ports import Artifacts
 
-SCHEMA = {"symbol": pl.String, "start": pl.Date, "end": pl.Date}
+SCHEMA = {"symbol": str, "start": date, "end": date}
 STATIC, POINT_IN_TIME = "static-current", "point-in-time"
 _NAME = r"^[a-z0-9][a-z0-9_\-]{0,40}$"
 
@@ -61,7 +61,7 @@ class Universe:
 
     name: str
     kind: str
-    membership: pl.DataFrame
+    membership: "pl.DataFrame"
     proof: dict[str, Any]
 
     def members(self, day: date) -> list[str]:
@@ -70,7 +70,7 @@ class Universe:
         return sorted(self.membership.filter(here).get_column("symbol").to_list())
 
 
-def ranking(panel: Panel, as_of: date, rules: Rules) -> pl.DataFrame:
+def ranking(panel: Panel, as_of: date, rules: Rules) -> "pl.DataFrame":
     """Rank every symbol of a panel by what was known at a session's close.
 
     Args:
@@ -122,7 +122,7 @@ def _facts(past: Panel, k: int, number: int, rules: Rules) -> tuple[str, float, 
 
 def build(
     panel: Panel, name: str, days: Sequence[date], rules: Rules, *, rolling: bool
-) -> tuple[Universe, pl.DataFrame]:
+) -> "tuple[Universe, pl.DataFrame]":
     """Choose members by rule.
 
     Args:
@@ -155,7 +155,7 @@ def build(
     ]
 
 
-def _intervals(starts: Sequence[date], chosen: Sequence[set[str]]) -> pl.DataFrame:
+def _intervals(starts: Sequence[date], chosen: Sequence[set[str]]) -> "pl.DataFrame":
     rows: list[tuple[str, date, date | None]] = []
     since: dict[str, date] = {}
     for day, now in zip(starts, chosen, strict=True):
@@ -165,7 +165,7 @@ def _intervals(starts: Sequence[date], chosen: Sequence[set[str]]) -> pl.DataFra
     return pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("symbol", "start")
 
 
-def from_records(frame: pl.DataFrame, name: str, calendar: Calendar, source: str) -> Universe:
+def from_records(frame: "pl.DataFrame", name: str, calendar: Calendar, source: str) -> Universe:
     """Make a universe of membership records: intervals (symbol, start, end) or snapshots (date, symbol).
 
     A snapshot is known at the close of its day: it holds from the next session to the one after the next snapshot.
@@ -197,7 +197,7 @@ def from_records(frame: pl.DataFrame, name: str, calendar: Calendar, source: str
     return Universe(name=name, kind=POINT_IN_TIME, membership=membership, proof=proof)
 
 
-def _from_snapshots(frame: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
+def _from_snapshots(frame: "pl.DataFrame", calendar: Calendar) -> "pl.DataFrame":
     told = frame.select(pl.col("date").cast(pl.Date), pl.col("symbol").cast(pl.String)).drop_nulls().unique()
     groups = {day: set(part.get_column("symbol").to_list()) for (day,), part in sorted(told.group_by("date"))}
     days = list(groups)
@@ -220,7 +220,7 @@ def check_name(name: str) -> None:
         raise UsageError("a universe needs a plain name", seen=name, expected="lower-case letters, digits, - and _")
 
 
-def write(universe: Universe, table: pl.DataFrame | None, folder: Path, artifacts: Artifacts) -> Path:
+def write(universe: Universe, table: "pl.DataFrame | None", folder: Path, artifacts: Artifacts) -> Path:
     """Keep a universe with its proof; the proof is written last and names the membership by its digest."""
     place = folder / universe.name
     if table is not None:
@@ -255,7 +255,10 @@ def read(folder: Path, name: str) -> Universe:
     if hashlib.sha256(content).hexdigest() != proof.get("membership_sha256"):
         raise _damaged(place, "membership.csv is not the one proof.json names")
     return Universe(
-        name=name, kind=str(proof["kind"]), membership=pl.read_csv(io.BytesIO(content), schema=SCHEMA), proof=proof
+        name=name,
+        kind=str(proof["kind"]),
+        membership=pl.read_csv(io.BytesIO(content), schema=pl.Schema(SCHEMA)),
+        proof=proof,
     )
 
 
@@ -294,7 +297,7 @@ def masked(panel: Panel, universe: Universe) -> Panel:
     return panel.masked(member_rows(panel, universe), kind)
 
 
-def coverage(panel: Panel, universe: Universe) -> pl.DataFrame:
+def coverage(panel: Panel, universe: Universe) -> "pl.DataFrame":
     """Return, per year, how many of the member-sessions have a bar: what is missing is the bias that stays.
 
     Returns:

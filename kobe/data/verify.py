@@ -9,7 +9,7 @@ import polars as pl
 from kobe.core.errors import IntegrityError, KobeError, MissingDataError
 from kobe.data import actions, holds
 from kobe.data.manifest import Manifest, Part
-from kobe.data.store import BAR_SCHEMA, MANIFEST, PREVIOUS, BarStore, damaged
+from kobe.data.store import MANIFEST, PREVIOUS, BarStore, bar_schema, damaged
 
 KNOWN = (MANIFEST, PREVIOUS)
 
@@ -75,13 +75,13 @@ def _state(store: BarStore, part: Part, fault: Callable[[pl.DataFrame], str]) ->
     return fault(frame) or "ok", len(frame)
 
 
-def _side_fault(frame: pl.DataFrame, schema: Mapping[str, type[pl.DataType]]) -> str:
-    return "" if frame.schema == schema else "other columns"
+def _side_fault(frame: pl.DataFrame, schema: Mapping[str, type]) -> str:
+    return "" if frame.schema == pl.Schema(schema) else "other columns"
 
 
 def _year_fault(bars: pl.DataFrame, year: int, held: Manifest) -> str:
     """Return what is wrong with one year of bars, or nothing."""
-    if bars.schema != BAR_SCHEMA:
+    if bars.schema != bar_schema():
         return "other columns"
     facts = bars.select(
         span=(pl.col("date").dt.year() == year).all() & pl.col("date").is_between(held.first, held.last).all(),

@@ -1,4 +1,4 @@
-"""Picks as rows: what `daily_picks` and `trade_of_day` hold, the same in JSONL, Parquet and CSV."""
+"""Picks as rows: what `daily_picks` and `trade_of_day` hold, the same in JSONL and CSV."""
 
 from typing import Any
 

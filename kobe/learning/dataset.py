@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
+from kobe.core.frames import pl
 from kobe.core.ids import short_digest
 from kobe.core.panel import Floats, Panel
 from kobe.features.table import FEATURES, FeatureTable
@@ -48,7 +48,7 @@ def average_uniqueness(first: npt.NDArray[np.int32], last: npt.NDArray[np.int32]
     return unique
 
 
-def build(panel: Panel, features: FeatureTable, records: Sequence["WalkForward"]) -> pl.DataFrame:
+def build(panel: Panel, features: FeatureTable, records: Sequence["WalkForward"]) -> "pl.DataFrame":
     """Return the data set, sorted by signal date, symbol and strategy.
 
     Only signals of test windows are in it, made with parameters chosen before them; signals the account had no
@@ -62,7 +62,7 @@ def build(panel: Panel, features: FeatureTable, records: Sequence["WalkForward"]
     return frame.with_columns(pl.Series("weight", weights))
 
 
-def _rows(panel: Panel, features: FeatureTable, record: "WalkForward") -> pl.DataFrame:
+def _rows(panel: Panel, features: FeatureTable, record: "WalkForward") -> "pl.DataFrame":
     outcomes = record.outcomes
     bought = np.zeros(len(outcomes), dtype=np.bool_)
     bought[record.portfolio.offered] = record.portfolio.quantity > 0

@@ -12,17 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from kobe.core.errors import IntegrityError, UsageError
+from kobe.core.frames import pl
 from kobe.core.ids import digest, short_digest
 from kobe.core.ports import Artifacts, Event, Ledger
 
 STREAM, HOLDOUTS = "experiments", "holdouts"
 RUN, OPENED = "run", "opened"
 TRIAL_SCHEMA = {
-    "strategy": pl.String, "params_hash": pl.String, "params": pl.String, "trades": pl.Int64,
-    "objective": pl.Float64, "sharpe": pl.Float64,
+    "strategy": str, "params_hash": str, "params": str, "trades": int, "objective": float, "sharpe": float,
 }  # fmt: skip
 """A combination that was tried: its parameters as JSON, trades, what it was chosen by, Sharpe ratio per session."""
 
@@ -86,7 +84,7 @@ class Experiments:
     artifacts: Artifacts
 
     def record(
-        self, question: Question, trials: pl.DataFrame, results: Mapping[str, Any], artifacts: Mapping[str, str],
+        self, question: Question, trials: "pl.DataFrame", results: Mapping[str, Any], artifacts: Mapping[str, str],
         *, code: str, deflated: Mapping[str, Any] | None = None, parent: str | None = None,
     ) -> Experiment:  # fmt: skip
         """Append a run; the trials are on the disk before the event that counts them.
@@ -143,7 +141,7 @@ class Experiments:
             )  # fmt: skip
         return [r for r in runs if r.experiment_id == names[0]][-1]
 
-    def trials_of(self, run: Experiment) -> pl.DataFrame:
+    def trials_of(self, run: Experiment) -> "pl.DataFrame":
         """Return the combinations a run looked at.
 
         Raises:
@@ -242,6 +240,6 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = 
     return found
 
 
-def trial_rows(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+def trial_rows(rows: Sequence[Mapping[str, Any]]) -> "pl.DataFrame":
     """Return trials as a table in the columns of `TRIAL_SCHEMA`."""
     return pl.DataFrame(list(rows), schema=TRIAL_SCHEMA, orient="row")

@@ -22,6 +22,7 @@ from kobe.app import wiring
 from kobe.app.claims.defects import MAIN, Count, bars_of, listed_defects, planted_defects
 from kobe.app.claims.prices import rebuilt_prices
 from kobe.core.calendar import xnys
+from kobe.core.types import SYMBOL_PATTERN
 from kobe.data import actions, inspection, quality
 from kobe.data.quality import Scope
 
@@ -85,7 +86,7 @@ def _pandas_row_rules(
     prices = bars[["open", "high", "low", "close"]].to_numpy()
     volume = bars["volume"].to_numpy()
     names = bars["symbol"].cat.categories
-    odd = names[~names.astype(str).str.match(quality.SYMBOL_PATTERN)]
+    odd = names[~names.astype(str).str.match(SYMBOL_PATTERN)]
     opened, high, low, close = prices.T
     rules = {
         "missing_date": bars["date"].isna().to_numpy(),

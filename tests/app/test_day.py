@@ -100,7 +100,7 @@ def test_a_scan_of_a_past_day_is_the_same_from_bars_cut_at_that_day(home, made_h
     bars = cut.store.frame().filter(pl.col("date") <= day)
     import_bars.keep(cut, bars, cut.store.manifest().provenance, "cut", replace=True)
     run_scan(cut, ScanRequest(session=day))
-    names = [f"{n}.{kind}" for n in ("daily_picks", "trade_of_day") for kind in ("jsonl", "csv", "parquet")]
+    names = [f"{n}.{kind}" for n in ("daily_picks", "trade_of_day") for kind in ("jsonl", "csv")]
     for name in names:
         theirs = (cut.paths.of_session(day) / name).read_bytes()
         assert (whole.paths.of_session(day) / name).read_bytes() == theirs

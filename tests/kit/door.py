@@ -26,7 +26,7 @@ IMPORTED = (
     "kobe.interfaces.cli.main", "kobe.app.wiring", "kobe.app.jobs", "kobe.app.output", "kobe.app.doctor.checks",
     "kobe.app.watching.alerts", "kobe.app.status", "kobe.app.scan_picture", "kobe.app.warm", "kobe.app.broker",
     "kit.alpaca_client", "kobe.execution.brokers.alpaca", "cryptography.hazmat.primitives.asymmetric.ed25519",
-    "cloudpickle", "rich.console", "rich.table", "pyarrow.parquet", "kobe.app.notify_commands",
+    "cloudpickle", "rich.console", "rich.table", "kobe.app.notify_commands",
 )  # fmt: skip
 
 

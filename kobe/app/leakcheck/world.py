@@ -109,7 +109,7 @@ def _splits(panel: Panel, factor: np.ndarray) -> pl.DataFrame:
         "date": pl.Series(panel.calendar.days[panel.session[rows]]).cast(pl.Date),
         "kind": "split", "value": np.round(ratio[rows], 9), "detail": "", "source": panel.source,
     }  # fmt: skip
-    return pl.DataFrame(columns, schema_overrides=actions.SCHEMA).select(list(actions.SCHEMA))
+    return pl.DataFrame(columns, schema_overrides=pl.Schema(actions.SCHEMA)).select(list(actions.SCHEMA))
 
 
 def from_store(ctx: Context, symbols: int, seed: int) -> World:

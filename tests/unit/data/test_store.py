@@ -12,7 +12,7 @@ import pytest
 from kit.market import LAST, changed, events, market, put, store_in
 
 from kobe.core.errors import ExternalError, IntegrityError, MissingDataError, SchemaError
-from kobe.data import assemble
+from kobe.data import assemble, panel_file
 from kobe.data.store import MANIFEST, PREVIOUS
 from kobe.data.verify import repair, verify
 from kobe.infra.blobs import FolderBlobs, ObjectBlobs
@@ -35,6 +35,9 @@ class Full:
         if self.file.tell():
             raise OSError(errno.ENOSPC, "No space left on device")
         return self.file.write(content)
+
+    def tell(self):
+        return self.file.tell()
 
     def flush(self):
         self.file.flush()
@@ -156,16 +159,16 @@ def test_dividends_come_back_from_the_cache_and_a_cache_from_before_them_is_made
     assert np.flatnonzero(mapped.dividend).tolist() == [150]
     assert mapped.dividend.tobytes() == made.dividend.tobytes()
     assert (mapped.digest, mapped.pays) == (made.digest, True)
-    cache = next(store.cache.glob("panel-*.arrow"))
-    cache.write_bytes(cache.read_bytes().replace(b'"pays"', b'"pans"'))
+    cache = next(store.cache.glob("panel-*.panel"))
+    cache.write_bytes(cache.read_bytes().replace(b'"dividend"', b'"dividuum"'))
     assert store.panel().dividend[150] == 0.5
-    assert b'"pays"' in cache.read_bytes()
+    assert b'"dividend"' in cache.read_bytes()
 
 
 def test_a_torn_panel_cache_is_made_anew(store, calendar):
     put(store, market(calendar))
     assert store.panel().digest == assembled(store).digest
-    cache = next(store.cache.glob("panel-*.arrow"))
+    cache = next(store.cache.glob("panel-*.panel"))
     cache.write_bytes(cache.read_bytes()[:1000])
     assert store.panel().digest == assembled(store).digest
 
@@ -192,15 +195,15 @@ def test_a_panel_that_cannot_be_removed_keeps_nothing_from_being_committed(store
         patched.setattr(Path, "unlink", Mock(side_effect=PermissionError("somebody maps it")))
         put(store, bars, at="2021-01-05T22:00:00+00:00")
     assert len(store.panel()) == len(bars) > len(old)
-    assert len(list(store.cache.glob("panel-*.arrow"))) == 2
+    assert len(list(store.cache.glob("panel-*.panel"))) == 2
     put(store, changed(bars, "CCC", 399, volume=5.0e5), at="2021-01-06T22:00:00+00:00")
-    assert list(store.cache.glob("panel-*.arrow")) == []
+    assert list(store.cache.glob("panel-*.panel")) == []
 
 
 def test_a_panel_that_the_disk_has_no_room_for_leaves_nothing_behind(store, calendar, monkeypatch):
     put(store, market(calendar))
-    write = assemble.write_arrow
-    monkeypatch.setattr(assemble, "write_arrow", lambda panel, file: write(panel, Full(file)))
+    write = panel_file.write
+    monkeypatch.setattr(panel_file, "write", lambda panel, file: write(panel, Full(file)))
     with pytest.raises(ExternalError, match="full"):
         store.panel()
     assert list(store.cache.iterdir()) == []
