@@ -8,29 +8,34 @@ import is answered with "not there"; afterwards scipy is as it was. A kernel tha
 the compiler with a clear error.
 """
 
+import atexit
 import functools
 import importlib
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
+
+from kobe.core import machine_code
 
 F = TypeVar("F", bound=Callable[..., Any])
 _BLAS, _ARRAYS = "scipy.linalg.cython_blas", "numba.np.arraymath"
+_CALLED: set["Kernel"] = set()
 
 
 class Kernel:
     """A function that numba compiles when it is first called, by Python or by another kernel."""
 
-    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+    def __init__(self, function: Any, options: dict[str, Any]) -> None:
         """Nothing is loaded until the first call."""
         functools.update_wrapper(self, function)
-        self._made = function, options
+        self.made = function, options
+        self._natives: dict[str, machine_code.Native] = {}
 
     @functools.cached_property
     def dispatcher(self) -> Any:
         """Numba's own object for it."""
-        function, options = self._made
+        function, options = self.made
         return _numba().njit(**options)(function)
 
     @property
@@ -39,16 +44,33 @@ class Kernel:
         return self.dispatcher._numba_type_
 
     def __call__(self, *arguments: Any) -> Any:
-        """Call the compiled function."""
+        """Call the compiled function: while numba is not loaded, its machine code of an earlier process."""
+        if "numba" not in sys.modules:
+            native = self._native(arguments)
+            if native is not None:
+                with suppress(machine_code.Refused):
+                    return native(arguments)
+        _CALLED.add(self)
         return self.dispatcher(*arguments)
 
+    def _native(self, arguments: Sequence[Any]) -> machine_code.Native | None:
+        kind = machine_code.kinds(arguments)
+        if kind is None:
+            return None
+        if kind not in self._natives:
+            found = machine_code.find(self.made[0], kind)
+            if found is None:
+                return None
+            self._natives[kind] = found
+        return self._natives[kind]
+
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "_made":
+        if name.startswith("__") or name in ("made", "_natives"):
             raise AttributeError(name)
         return getattr(self.dispatcher, name)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
-        function, _ = self._made
+        function, _ = self.made
         return _found, (function.__module__, function.__qualname__)
 
 
@@ -60,6 +82,14 @@ def njit(**options: Any) -> Callable[[F], F]:
         return kernel  # type: ignore[no-any-return]
 
     return made
+
+
+@atexit.register
+def _keep() -> None:
+    """Keep the machine code of what numba loaded in this process; what is not kept it looks up again."""
+    for kernel in _CALLED:
+        with suppress(Exception):
+            machine_code.keep(kernel.made[0], kernel.dispatcher)
 
 
 def _found(module: str, name: str) -> Any:

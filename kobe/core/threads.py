@@ -1,6 +1,7 @@
 """Compiled work over parts of a range, in as many threads as numba may use; each part writes to its own places."""
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -69,9 +70,14 @@ def _set_by_a_fault(stopped: threading.Event) -> Iterator[None]:
 
 
 def _allowed() -> int:
-    import numba
-
-    return int(numba.get_num_threads())
+    """Return how many threads there may be: numba's word where it is loaded, else what it would say."""
+    numba = sys.modules.get("numba")
+    if numba is not None:
+        return int(numba.get_num_threads())
+    told = os.environ.get("NUMBA_NUM_THREADS", "")
+    if told.isdecimal():
+        return max(1, int(told))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @lru_cache(maxsize=1)

@@ -35,18 +35,31 @@ def usable_rows(  # noqa: PLR0913, PLR0917 - one pass over what every strategy a
         good[: max(0, min_history)] = False
 
 
-@njit(cache=True, nogil=True)
 def rows_within(
     first: int, last: int, offsets: Ints, usable: Bools, a: Floats, b: Floats, box: tuple[float, float, float, float]
 ) -> tuple[Ints, Floats, Floats]:
     """Rows that are usable with both values inside their bounds (lowest and highest of a, then of b), and the values.
 
-    The bounds count as inside; NaN is outside. Bars are judged several at a time, then every row is written down: one
-    that is not inside is overwritten by the next, which takes less time than to ask.
+    The bounds count as inside; NaN is outside.
+    """
+    rows = np.empty(offsets[last] - offsets[first], np.int64)
+    found = rows[: _rows_within(first, last, offsets, usable, a, b, box, rows)].copy()
+    return found, a[found], b[found]
+
+
+@njit(cache=True, nogil=True)
+def _rows_within(
+    first: int, last: int, offsets: Ints, usable: Bools, a: Floats, b: Floats, box: tuple[float, float, float, float],
+    rows: Ints,
+) -> int:  # fmt: skip
+    """Write the rows down and return how many there are.
+
+    Bars are judged several at a time, then every row is written down: one that is not inside is overwritten by the
+    next, which takes less time than to ask.
     """
     left, right, bottom, top = box
     start, end = offsets[first], offsets[last]
-    rows, inside, count = np.empty(end - start, np.int64), np.empty(BLOCK, np.uint8), 0
+    inside, count = np.empty(BLOCK, np.uint8), 0
     for begin in range(start, end, BLOCK):
         block = slice(begin, min(begin + BLOCK, end))
         on, x, y = usable[block], a[block], b[block]
@@ -56,7 +69,7 @@ def rows_within(
         for t in range(len(judged)):
             rows[count] = begin + t
             count += judged[t]
-    return rows[:count].copy(), a[rows[:count]], b[rows[:count]]
+    return count
 
 
 @njit(cache=True, nogil=True)

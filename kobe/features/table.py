@@ -178,8 +178,9 @@ def _volatility_rank(table: FeatureTable, rows: Rows, window: int = 252) -> Floa
     if np.count_nonzero(enough) * (window + n) >= len(p) or table.has("yang_zhang", n):
         out[enough] = volatility_kernels.share_at_or_below(table.column("yang_zhang", n), rows[enough], window)
     elif enough.any():  # of few rows without the column
-        bars = (p.open, p.high, p.low, p.close)
-        out[enough] = volatility_kernels.volatility_ranks(starts[enough], rows[enough], *bars, n, window)
+        bars, ranks = (p.open, p.high, p.low, p.close), np.empty(np.count_nonzero(enough))
+        volatility_kernels.volatility_ranks(starts[enough], rows[enough], *bars, n, window, ranks)
+        out[enough] = ranks
     return out
 
 

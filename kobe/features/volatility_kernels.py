@@ -80,11 +80,10 @@ def share_at_or_below(x: Floats, rows: Ints, window: int) -> Floats:
 
 @njit(cache=True, nogil=True)
 def volatility_ranks(
-    starts: Ints, rows: Ints, opened: Floats, high: Floats, low: Floats, close: Floats, n: int, window: int
-) -> Floats:
+    starts: Ints, rows: Ints, opened: Floats, high: Floats, low: Floats, close: Floats, n: int, window: int, out: Floats
+) -> None:
     """`share_at_or_below` of `yang_zhang`, worked out for some rows alone; `starts` are their symbols' first rows."""
-    out, levels = np.empty(len(rows)), np.empty(window)
+    levels = np.empty(window)
     for i in range(len(rows)):
         _yang_zhang_span(starts[i], rows[i] - window + 1, opened, high, low, close, n, levels)
         out[i] = _share_up_to_last(levels)
-    return out

@@ -1,0 +1,244 @@
+"""Compiled kernels run without numba: the machine code it made in an earlier process, loaded by llvmlite alone.
+
+Importing numba and looking a kernel up in its cache take a quarter of a second, loading its machine code takes
+milliseconds. So what numba compiled is kept when a process ends, under a name made of everything it depends on: the
+kernel's bytecode and that of every kernel it calls, the types of the arguments, numba's own build and the processor.
+A process that finds it there calls it as numba would, by numba's calling convention; where anything is missing, numba
+does the work and this module none. `KEEPS` says which results it can hand over.
+"""
+
+import ctypes
+import functools
+import hashlib
+import importlib.util
+import os
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+
+KEEPS: dict[str, Any] = {"none": None, "int64": ctypes.c_int64, "float64": ctypes.c_double}
+"""What numba calls the type of a result -> where the machine code puts it."""
+HELPERS = {"numba._helperlib": "numba_", "numba.core.runtime._nrt_python": "NRT_"}
+"""numba's own modules in C that compiled kernels call, and what their functions' names begin with there."""
+_SCALARS: dict[type, tuple[str, Any]] = {
+    int: ("int64", ctypes.c_int64), np.int64: ("int64", ctypes.c_int64), bool: ("bool", ctypes.c_bool),
+    float: ("float64", ctypes.c_double), np.float64: ("float64", ctypes.c_double),
+}  # fmt: skip
+_LOCK = threading.Lock()
+_ENGINES: list[Any] = []  # the code lives as long as they do
+Native = Callable[[Sequence[Any]], Any]
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not an error
+    """The machine code ended with a fault; numba knows how to raise it."""
+
+
+def kinds(arguments: Sequence[Any]) -> str | None:
+    """Name the types of arguments as `kinds_of_types` names numba's, or None where one is of no kept kind."""
+    told = [_kind(value) for value in arguments]
+    return None if None in told else ",".join(str(kind) for kind in told)
+
+
+def _kind(value: Any) -> str | None:
+    if isinstance(value, np.ndarray):
+        plain = value.flags.c_contiguous and value.flags.aligned and value.ndim and value.dtype.kind in "biuf"
+        return f"{value.dtype.name}x{value.ndim}{'w' if value.flags.writeable else 'r'}" if plain else None
+    if type(value) is tuple:
+        inner = kinds(value)
+        return None if inner is None else f"({inner})"
+    if type(value) is int and not -(1 << 63) <= value < 1 << 63:
+        return None
+    known = _SCALARS.get(type(value))
+    return None if known is None else known[0]
+
+
+def kinds_of_types(types: Sequence[Any]) -> str | None:
+    """Name numba's types of arguments, or None where one is of no kept kind."""
+    told = [_kind_of_type(kind) for kind in types]
+    return None if None in told else ",".join(str(kind) for kind in told)
+
+
+def _kind_of_type(kind: Any) -> str | None:
+    if hasattr(kind, "layout"):
+        plain = kind.layout == "C" and kind.aligned and kind.ndim and type(kind).__name__ == "Array"
+        return f"{kind.dtype}x{kind.ndim}{'w' if kind.mutable else 'r'}" if plain else None
+    if type(kind).__name__ in ("UniTuple", "Tuple"):
+        inner = kinds_of_types(tuple(kind))
+        return None if inner is None else f"({inner})"
+    return str(kind) if str(kind) in ("int64", "float64", "bool") else None
+
+
+def find(function: FunctionType, kind: str) -> Native | None:
+    """Return the machine code of a kernel for some kinds of arguments, or None where none is kept."""
+    place = _place(function, kind)
+    if place is None:
+        return None
+    with _LOCK, suppress(OSError, ValueError, RuntimeError, ImportError):
+        folder, stem, stamp = place
+        content = (folder / f"{stem}-{stamp}.o").read_bytes()
+        if hashlib.blake2b(content[32:], digest_size=32).digest() != content[:32]:
+            return None
+        name, result, code = content[32:].split(b"\n", 2)
+        return _native(_address(name.decode(), code), kind, KEEPS[result.decode()])
+    return None
+
+
+def keep(function: FunctionType, dispatcher: Any) -> None:
+    """Keep what numba compiled of a kernel in this process or found in its cache; what it cannot read stays unkept."""
+    for types, compiled in dispatcher.overloads.items():
+        kind, result = kinds_of_types(types), str(compiled.signature.return_type)
+        place = None if kind is None or result not in KEEPS else _place(function, kind)
+        if place is None:
+            continue
+        folder, stem, stamp = place
+        path = folder / f"{stem}-{stamp}.o"
+        if path.exists():
+            continue
+        cache = dispatcher._cache  # noqa: SLF001 - numba has no other way to its object code
+        held = cache._cache_file.load(cache._index_key(types, dispatcher.targetctx.codegen()))  # noqa: SLF001
+        if held is None or held[0][1] != "object":
+            continue
+        body = b"\n".join([held[1].llvm_func_name.encode(), result.encode(), bytes(held[0][2][0])])
+        _write(path, stem, hashlib.blake2b(body, digest_size=32).digest() + body)
+
+
+def _write(path: Path, stem: str, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+    for old in path.parent.glob(f"{stem}-*.o"):
+        if old != path:
+            old.unlink(missing_ok=True)
+
+
+def _place(function: FunctionType, kind: str) -> tuple[Path, str, str] | None:
+    """Return folder, beginning and end of the file's name; None without a cache folder or without numba's modules."""
+    folder, built = os.environ.get("NUMBA_CACHE_DIR"), _built()
+    if not folder or not built:
+        return None
+    stem = f"{function.__module__}.{function.__qualname__}-{_short(kind)}"
+    return Path(folder) / "machine_code", stem, _short("\n".join([built, *_content(function, set())]))
+
+
+def _short(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+def _content(function: FunctionType, seen: set[Any]) -> Iterator[str]:
+    """Tell everything a kernel is made of: its bytecode, the values it names, and the kernels it calls."""
+    code: CodeType = function.__code__
+    seen.add(function)
+    yield f"{code.co_code.hex()} {code.co_consts!r} {code.co_varnames} {code.co_names}"
+    for name in code.co_names:
+        value = function.__globals__.get(name)
+        called, options = getattr(value, "made", (None, None))
+        if isinstance(called, FunctionType):
+            yield repr(options)
+            if called not in seen:
+                yield from _content(called, seen)
+        elif isinstance(value, int | float | str | tuple):
+            yield repr(value)
+
+
+@functools.cache
+def _built() -> str:
+    """Tell which numba, Python and processor the code is for; empty without numba's modules."""
+    import llvmlite
+    import llvmlite.binding as llvm
+
+    files = [Path(path) for path in _helper_files().values()]
+    if not files or not all(path.is_file() for path in files):
+        return ""
+    stats = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files]
+    plain = ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS")
+    told = sorted((k, v) for k, v in os.environ.items() if k.startswith("NUMBA_") and k not in plain)
+    return repr((
+        stats, told, sys.implementation.cache_tag, llvmlite.__version__,
+        llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(),
+    ))  # fmt: skip
+
+
+def _helper_files() -> Mapping[str, str]:
+    found = importlib.util.find_spec("numba")  # says where it is, imports nothing
+    if found is None or not found.submodule_search_locations:
+        return {}
+    ending = sysconfig.get_config_var("EXT_SUFFIX")
+    root = Path(found.submodule_search_locations[0])
+    return {name: str(root.joinpath(*name.split(".")[1:])) + str(ending) for name in HELPERS}
+
+
+@functools.cache
+def _prepared() -> None:
+    """Let LLVM know this machine and numba's own functions in C, under the names that compiled kernels call."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    for name, path in _helper_files().items():
+        if name not in sys.modules:
+            found = importlib.util.spec_from_file_location(name, path)
+            if found is None or found.loader is None:
+                raise ImportError(name)
+            module = importlib.util.module_from_spec(found)
+            found.loader.exec_module(module)
+            sys.modules[name] = module  # numba itself, if it comes later, finds it there
+        for helper, address in sys.modules[name].c_helpers.items():
+            llvm.add_symbol(helper if helper.startswith("_") else HELPERS[name] + helper, address)
+
+
+def _address(name: str, code: bytes) -> int:
+    import llvmlite.binding as llvm
+
+    _prepared()
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _ENGINES.append(engine)
+    address = engine.get_function_address(name)
+    if not address:
+        raise ValueError(name)
+    return int(address)
+
+
+def _native(address: int, kind: str, result: Any) -> Native:
+    """Wrap a function by numba's calling convention: (result, fault, each argument taken apart) -> status."""
+    function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *_ctypes_of(kind))(address)
+
+    def call(arguments: Sequence[Any]) -> Any:
+        out, fault = (result or ctypes.c_void_p)(), ctypes.c_void_p()
+        if function(ctypes.addressof(out), ctypes.addressof(fault), *_flat(arguments)):
+            raise Refused
+        return out.value if result else None
+
+    return call
+
+
+def _ctypes_of(kind: str) -> Iterator[Any]:
+    scalars = dict(_SCALARS.values())
+    for one in kind.replace("(", "").replace(")", "").split(","):
+        if one in scalars:
+            yield scalars[one]
+        else:
+            places = 2 * int(one[:-1].rpartition("x")[2])  # as many extents as strides
+            yield from (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_ssize_t, ctypes.c_void_p)
+            yield from [ctypes.c_ssize_t] * places
+
+
+def _flat(arguments: Sequence[Any]) -> Iterator[Any]:
+    """Take arguments apart: of an array nobody's owner (we keep it), size, item size, address, extents and strides."""
+    for value in arguments:
+        if isinstance(value, np.ndarray):
+            yield from (None, None, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides)
+        elif type(value) is tuple:
+            yield from _flat(value)
+        else:
+            yield value
