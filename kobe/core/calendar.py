@@ -21,6 +21,7 @@ from kobe.core.ids import short_digest
 
 OPEN = time(9, 30)
 CLOSE = time(16, 0)
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Calendar:
     @cached_property
     def days(self) -> npt.NDArray[np.int32]:
         """Session dates as int32 days since 1970-01-01, for vectorised look-ups."""
-        return np.array(self.sessions, dtype="datetime64[D]").astype(np.int32)
+        return np.array([day.toordinal() for day in self.sessions], dtype=np.int32) - _EPOCH
 
     def __contains__(self, day: object) -> bool:
         return isinstance(day, date) and self._find(day) is not None
@@ -122,8 +123,8 @@ class Calendar:
 
 
 def _weekdays(first: date, last: date) -> Iterable[date]:
-    days = (last - first).days + 1
-    return (d for d in (first + timedelta(days=i) for i in range(days)) if d.weekday() < 5)
+    """Go from Monday to Friday; day 1 of the calendar was a Monday."""
+    return (date.fromordinal(n) for n in range(first.toordinal(), last.toordinal() + 1) if 0 < n % 7 < 6)
 
 
 def xnys(extra_closures: Sequence[date] = ()) -> Calendar:

@@ -15,6 +15,8 @@ from kobe.core.calendar import Calendar
 from kobe.core.errors import MissingDataError, SchemaError
 from kobe.core.threads import in_parts
 
+HEX_DIGITS = 32
+"""How much of a SHA-256 names bars: 128 bits."""
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 PRICE_COLUMNS = ("open", "high", "low", "close")
@@ -167,8 +169,8 @@ class Panel:
 
     @cached_property
     def digest(self) -> str:
-        """BLAKE2b of everything a result can depend on; equal bars have equal digests wherever they came from."""
-        hasher = hashlib.blake2b(digest_size=16)
+        """SHA-256 of everything a result can depend on; equal bars have equal digests wherever they came from."""
+        hasher = hashlib.sha256()
         meta = (self.symbols, self.source, self.feed, self.adjustment, self.universe, self.calendar.digest, self.pays)
         hasher.update(repr(meta).encode())
         hasher.update("".join(self.symbol_digests).encode())
@@ -177,7 +179,7 @@ class Panel:
 
     @cached_property
     def symbol_digests(self) -> tuple[str, ...]:
-        """BLAKE2b of each symbol's bars as far as this panel holds them, in the order of the symbols."""
+        """SHA-256 of each symbol's bars as far as this panel holds them, in the order of the symbols."""
         names = ("session", *BAR_COLUMNS, "raw_factor", "tradable", *(("dividend",) if self.pays else ()))
         columns = [np.ascontiguousarray(getattr(self, name)) for name in names]
         borders = self.offsets.tolist()
@@ -185,10 +187,10 @@ class Panel:
 
         def hashed(first: int, last: int) -> None:
             for k in range(first, last):
-                hasher = hashlib.blake2b(digest_size=16)
+                hasher = hashlib.sha256()
                 for column in columns:
                     hasher.update(column[borders[k] : borders[k + 1]].data)
-                found[k] = hasher.hexdigest()
+                found[k] = hasher.hexdigest()[:HEX_DIGITS]
 
         in_parts(len(found), len(self) * len(columns), hashed)
         return tuple(found)
@@ -210,7 +212,7 @@ class Panel:
         paid = self.dividend[order] if self.pays else np.empty(0)
         sessions, starts = np.unique(self.session[order], return_index=True)
         borders = [*starts.tolist(), len(order)]
-        hasher = hashlib.blake2b(repr((self.source, self.feed, self.adjustment)).encode(), digest_size=16)
+        hasher = hashlib.sha256(repr((self.source, self.feed, self.adjustment)).encode())
         found = {}
         for k, session in enumerate(sessions.tolist()):
             for column in columns:
@@ -219,7 +221,7 @@ class Panel:
             if today.any():
                 hasher.update(b"dividend")
                 hasher.update(today.data)
-            found[session] = hasher.hexdigest()
+            found[session] = hasher.hexdigest()[:HEX_DIGITS]
         return found
 
     @cached_property

@@ -77,11 +77,12 @@ def observe(past: Panel, number: int, params: Mapping[str, BaseParams], market_s
     features = FeatureTable.of(past, market_symbol)
     rows = past.rows_at(number)
     session = past.calendar.sessions[number]
+    strategies = {name: _strategy(past, features, number, rows, name, params[name]) for name in params}
     return SessionView(
         session=session, valid_session=past.calendar.next(session), symbols=past.symbols,
         here=tuple(past.symbols[k] for k in past.symbol_of_row[rows]),
         raw_close=past.close[rows] * past.raw_factor[rows], adv_usd=features.column("adv_usd", 20)[rows],
-        strategies={name: _strategy(past, features, number, rows, name, params[name]) for name in params},
+        strategies=strategies,
         data_digest=past.digest, bars=past.digests_by_symbol(), banners=past.banners,
     )  # fmt: skip
 

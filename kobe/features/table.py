@@ -19,6 +19,7 @@ from kobe.features.passes import Pass
 Rows = npt.NDArray[np.int64]
 T = TypeVar("T")
 FEW_SESSIONS = 5  # up to so many, each by itself is quicker than all of them
+MANY_SYMBOLS = 4  # with more than one symbol in so many, all of them are as quick
 NEVER = 2**62  # the first bar of a column that is always unknown, as a variance of one bar
 
 
@@ -71,6 +72,18 @@ class FeatureTable:
             self.keep(name, n, INDICATORS[name].values(self.panel, n))
         return self._columns[name, n]
 
+    def at(self, name: str, n: int, rows: Rows) -> Floats:
+        """Return an indicator at some rows, float64[len(rows)]; of few symbols it is worked out on their bars alone."""
+        symbols, place = np.unique(self.panel.symbol_of_row[rows], return_inverse=True)
+        if self.has(name, n) or len(symbols) * MANY_SYMBOLS > len(self.panel.symbols):
+            return self.column(name, n)[rows]
+        own = self.derived(("own", symbols.tobytes()), lambda: self._own(symbols))
+        earlier = rows - self.panel.offsets[symbols][place]
+        return own.column(name, n)[own.panel.offsets[place] + earlier]
+
+    def _own(self, symbols: npt.NDArray[np.int32]) -> "FeatureTable":
+        return FeatureTable(self.panel.select({self.panel.symbols[k] for k in symbols}), self.market_symbol)
+
     def pass_of(self, name: str, n: int) -> Pass | None:
         """Return the pass that would fill a column; None where the column is known, now or already."""
         if (name, n) in self._columns:
@@ -120,7 +133,7 @@ def _log_return(n: int) -> Callable[[FeatureTable, Rows], Floats]:
 
 
 def _at(name: str, n: int) -> Callable[[FeatureTable, Rows], Floats]:
-    return lambda table, rows: table.column(name, n)[rows]
+    return lambda table, rows: table.at(name, n, rows)
 
 
 def _over(numerator: Floats, positive: Floats) -> Floats:
