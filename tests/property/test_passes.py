@@ -13,7 +13,7 @@ from kit import panels
 from kobe.core import threads
 from kobe.features import passes
 from kobe.features.passes import Passes
-from kobe.features.table import FeatureTable
+from kobe.features.table import INDICATORS, FeatureTable
 from kobe.strategies import STRATEGIES
 
 LOOSE = {"sma_bars": 5, "min_history_bars": 10, "min_price_usd": 0.0, "min_adv_usd": 0.0, "shorts": True}
@@ -49,6 +49,20 @@ def test_stretches_and_threads_change_no_digit(seed, stretch, parts):
     assert whole.keys() == cut.keys()
     for name, values in whole.items():
         assert np.array_equal(values, cut[name], equal_nan=values.dtype.kind == "f"), name
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), data=st.data())
+def test_an_indicator_of_a_few_symbols_has_the_digits_of_the_whole_column(seed, data):
+    panel = panels.random_panel(seed, symbols=11, bars=60)
+    few = data.draw(st.lists(st.integers(0, len(panel.symbols) - 1), max_size=2, unique=True))
+    rows = np.flatnonzero(np.isin(panel.symbol_of_row, few))
+    rows = rows[data.draw(st.permutations(range(len(rows))))[: data.draw(st.integers(0, 12))]] if len(rows) else rows
+    for name in INDICATORS:
+        features = FeatureTable(panel)
+        values = features.at(name, 5, rows)
+        assert not features.has(name, 5), "worked out on these symbols alone"
+        assert np.array_equal(values, features.column(name, 5)[rows], equal_nan=True), name
 
 
 def test_a_panel_without_a_bar_has_columns_without_a_row_and_no_signal():

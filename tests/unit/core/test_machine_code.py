@@ -1,0 +1,149 @@
+"""Kept machine code gives numba's digits without numba, and is never taken for a kernel it was not made of."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kobe.core import machine_code
+
+KERNELS = """
+import numpy as np
+from kobe.core.compiled import njit
+
+FACTOR = 3.0
+
+@njit(cache=True, nogil=True)
+def helper(x):
+    return x * FACTOR
+
+@njit(cache=True, nogil=True)
+def fill(first, last, rows, prices, flags, table, box, share, on, out):
+    scratch = np.empty(last)
+    for t in range(first, last):
+        scratch[t] = helper(prices[t]) + rows[t] + table[t, 1] + box[0] * box[1] + share + on + flags[t]
+        out[t] = scratch[t]
+
+@njit(cache=True, nogil=True)
+def count(rows):
+    return rows.sum()
+
+@njit(cache=True, nogil=True)
+def doubled(rows):
+    return rows * 2
+
+@njit(cache=True, nogil=True)
+def shared(total, rows, out):
+    out[0] = total // len(rows)
+"""
+PROGRAM = """
+import json, sys
+import numpy as np
+import kernels
+
+out = np.full(5, np.nan)
+prices = np.linspace(1.0, 2.0, 5)
+prices.flags.writeable = False
+table = np.arange(10, dtype=np.int32).reshape(5, 2)
+told = (np.arange(5), prices, np.array([True, False] * 2 + [True]), table, (2.0, 7), np.float64(0.25), True, out)
+kernels.fill(1, np.int64(4), *told)
+whole = {"out": out.tobytes().hex(), "count": kernels.count(np.arange(7)), "numba": "numba" in sys.modules}
+try:
+    kernels.shared(7, np.arange(int(sys.argv[1])), out)
+except ZeroDivisionError as error:
+    whole["fault"] = str(error)
+if len(sys.argv) > 2:
+    whole["doubled"] = kernels.doubled(np.arange(3)).tolist()
+print(json.dumps(whole | {"numba in the end": "numba" in sys.modules}))
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run the program in a process of its own, with a cache that nobody else has."""
+    (tmp_path / "kernels.py").write_text(KERNELS)
+    (tmp_path / "program.py").write_text(PROGRAM)
+
+    def run(*arguments):
+        env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [sys.executable, "program.py", *arguments], cwd=tmp_path, env=env, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_a_second_process_computes_the_same_without_numba(run, tmp_path):
+    first, second = run("3"), run("3")
+    assert (first.pop("numba"), first.pop("numba in the end")) == (True, True)
+    assert (second.pop("numba"), second.pop("numba in the end")) == (False, False)
+    assert first == second
+    assert len(list((tmp_path / "cache" / "machine_code").iterdir())) == 3
+
+
+def test_what_is_not_kept_is_numbas_work_and_so_is_raising(run):
+    first = run("3", "doubled")
+    second = run("0", "doubled")
+    assert first["doubled"] == second["doubled"] == [0, 2, 4]
+    assert (second["numba"], second["numba in the end"]) == (False, True)
+    assert "division by zero" in second["fault"]
+
+
+@pytest.mark.parametrize("change", [("FACTOR = 3.0", "FACTOR = 4.0"), ("x * FACTOR", "x * FACTOR + 1.0")])
+def test_a_kernel_whose_helper_or_constant_changed_is_another_one(run, tmp_path, change):
+    first = run("3")
+    source = tmp_path / "kernels.py"
+    source.write_text(source.read_text().replace(*change))
+    changed = run("3")
+    assert changed["numba"]
+    assert changed["out"] != first["out"]
+    assert len(list((tmp_path / "cache" / "machine_code").iterdir())) == 3, "the old one is gone"
+
+
+@pytest.mark.parametrize("harm", [lambda c: c[:-1], lambda c: c[:400] + bytes([c[400] ^ 1]) + c[401:], lambda _: b""])
+def test_damaged_code_is_not_run(run, tmp_path, harm):
+    first = run("3")
+    for path in (tmp_path / "cache" / "machine_code").iterdir():
+        path.write_bytes(harm(path.read_bytes()))
+    assert run("3") == first, "numba did it"
+
+
+def test_another_build_of_numba_does_not_take_the_code_of_this_one(run, tmp_path, monkeypatch):
+    run("3")
+    (before,) = (tmp_path / "cache" / "machine_code").glob("kernels.count-*")
+    monkeypatch.setenv("NUMBA_OPT", "2")
+    assert run("3")["numba"]
+    assert not before.exists()
+
+
+SCALARS = st.one_of(
+    st.integers(-(2**63), 2**63 - 1), st.booleans(), st.floats(), st.integers(-(2**63), 2**63 - 1).map(np.int64),
+    st.floats().map(np.float64), st.integers(2**63, 2**64 - 1), st.just(np.float32(1.0)), st.just(None),
+)  # fmt: skip
+
+
+@st.composite
+def arrays(draw):
+    """Arrays of all sorts: of records too, of none and three dimensions, not contiguous, not writeable."""
+    kind = draw(st.sampled_from(["<f8", "<f4", "<i8", "<i4", "u1", "?", "<M8[D]", "<c16"]))
+    array = np.zeros(draw(st.sampled_from([(), (4,), (0,), (4, 6), (2, 4, 6)])), dtype=kind)
+    if array.ndim:
+        array = draw(st.sampled_from([array, array[::2], array.T, array[1:]]))
+    array.flags.writeable = draw(st.booleans())
+    return array
+
+
+@given(st.lists(st.one_of(SCALARS, arrays(), st.tuples(SCALARS, SCALARS)), max_size=4))
+def test_arguments_are_named_as_the_types_numba_sees_in_them(arguments):
+    named = machine_code.kinds(arguments)
+    if named is not None:
+        assert named == machine_code.kinds_of_types([numba.typeof(value) for value in arguments])
