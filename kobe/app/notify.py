@@ -5,19 +5,21 @@ import random
 import secrets
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from kobe.app.context import Paths
 from kobe.app.operation_settings import ChannelSettings
 from kobe.app.settings import Settings, dotenv
 from kobe.core.clock import Clock, SteppingClock
 from kobe.core.messages import Notifier, Severity, Silence
-from kobe.infra.channels import CHANNELS
-from kobe.infra.channels.kit import Channel, ChannelKit
 from kobe.infra.locks import Lease
 from kobe.infra.outbox import LEASE, Line, Outbox
 from kobe.infra.outbox_rules import Quiet, Rules
 from kobe.infra.outbox_store import OutboxStore
 from kobe.infra.token_bucket import TokenBucket
+
+if TYPE_CHECKING:
+    from kobe.infra.channels.kit import Channel
 
 FILE = "outbox.db"
 SECRETS: dict[str, str] = {
@@ -72,7 +74,10 @@ def _line(paths: Paths, c: ChannelSettings, found: Mapping[str, str], clock: Clo
     return Line(channel=_channel(c, found), rules=rules, take=lambda: bucket.take(timeout_s=0.0))
 
 
-def _channel(c: ChannelSettings, found: Mapping[str, str]) -> Channel:
+def _channel(c: ChannelSettings, found: Mapping[str, str]) -> "Channel":
+    from kobe.infra.channels import CHANNELS
+    from kobe.infra.channels.kit import ChannelKit
+
     name = _secret_name(c)
     kit = ChannelKit(
         name=c.called, secret=found.get(name, "").strip(), secret_name=name, base_url=c.base_url.rstrip("/"),

@@ -5,6 +5,10 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kobe.infra.machine_code import MachineCode
 
 
 def use_kernel_cache() -> None:
@@ -13,8 +17,23 @@ def use_kernel_cache() -> None:
     A user who may write none, such as a service's without a home folder, compiles anew for each process: kernels in a
     folder that others may write as well would be their code in our process.
     """
-    if "NUMBA_CACHE_DIR" in os.environ:
-        return
+    from kobe.core import compiled, threads
+
+    if "NUMBA_CACHE_DIR" not in os.environ:
+        os.environ["NUMBA_CACHE_DIR"] = _cache_folder()
+    compiled.use(_machine_code)
+    told = os.environ.get("NUMBA_NUM_THREADS", "")
+    if told.isdecimal():
+        threads.limit(int(told))
+
+
+def _machine_code() -> "MachineCode":
+    from kobe.infra.machine_code import MachineCode
+
+    return MachineCode(Path(os.environ["NUMBA_CACHE_DIR"]) / "machine_code")
+
+
+def _cache_folder() -> str:
     import platformdirs
 
     cache = Path(platformdirs.user_cache_dir("kobe", appauthor=False)) / "numba"
@@ -23,7 +42,14 @@ def use_kernel_cache() -> None:
         usable = os.access(cache, os.W_OK)
     except OSError:
         usable = False
-    os.environ["NUMBA_CACHE_DIR"] = str(cache) if usable else _folder_of_this_process()
+    return str(cache) if usable else _folder_of_this_process()
+
+
+def keep_what_dataclasses_write() -> None:
+    """Let dataclasses find their methods' code; must happen before the modules that have them are imported."""
+    from kobe.infra import generated
+
+    generated.keep()
 
 
 def _folder_of_this_process() -> str:

@@ -6,22 +6,17 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from kobe.app.audit import audit_chain
-from kobe.app.context import Context, PanelCache, Paths, cost_model
+from kobe.app.context import Context, PanelCache, Paths
 from kobe.app.notify import notifier
-from kobe.app.settings import ComputeSettings, Settings, dotenv, load
-from kobe.core.calendar import Calendar, xnys
+from kobe.app.settings import ComputeSettings, Settings, load
+from kobe.core.calendar import xnys
 from kobe.core.clock import Clock, SteppingClock
 from kobe.core.errors import ConfigError, UsageError
 from kobe.core.ports import Compute, Progress
-from kobe.core.types import Effect
 from kobe.data.store import BarStore
-from kobe.execution.brokers import BROKERS
-from kobe.execution.brokers.kit import BrokerKit, Keys, TradingDoor
-from kobe.execution.brokers.sim_market import SimMarket
-from kobe.execution.brokers.terms import SimTerms
 from kobe.execution.order import OrderFold
 from kobe.infra.blobs import FolderBlobs, ObjectBlobs
 from kobe.infra.clock import SystemClock
@@ -32,9 +27,11 @@ from kobe.infra.kill_switch import FileKillSwitch
 from kobe.infra.records.artifacts import FileArtifacts
 from kobe.infra.records.ledger import SqlLedger
 from kobe.infra.records.signing import FileSigner
-from kobe.infra.token_bucket import TokenBucket
 from kobe.learning.experiments import Experiments
 from kobe.learning.registry import ModelRegistry
+
+if TYPE_CHECKING:
+    from kobe.execution.brokers.kit import TradingDoor
 
 
 def default_home() -> Path:
@@ -79,8 +76,7 @@ def build(
     run_id = secrets.token_hex(6)
     switch = FileKillSwitch(paths.state / "KILL_SWITCH")
     wait = _waiting(now)
-    kit = _broker_kit(paths, settings, switch, now, wait, panel, calendar)
-    broker = cast("TradingDoor", OnFirstUse(lambda: _broker(settings, kit)))
+    broker = cast("TradingDoor", OnFirstUse(lambda: _broker(paths, settings, switch, now, wait, panel, calendar)))
     return Context(
         paths=paths, settings=settings, origins=origins, clock=now, calendar=calendar, store=store, panel=panel,
         artifacts=artifacts, ledger=ledger, audit=audit_chain(paths, host, run_id, anchor=anchor),
@@ -104,15 +100,10 @@ class OnFirstUse:
         return getattr(self._made, name)
 
 
-def _broker(settings: Settings, kit: BrokerKit) -> TradingDoor:
-    """Make the broker of the mode.
+def _broker(*parts: Any) -> "TradingDoor":
+    from kobe.app import broker_wiring
 
-    Raises:
-        UsageError: the time is pretended and the broker is a real one.
-    """
-    if kit.mode != "sim" and isinstance(kit.clock, SteppingClock) and not kit.base_url:
-        raise UsageError("a real broker knows no other time than its own", seen="--as-of", expected="run.mode = sim")
-    return BROKERS[settings.run.mode](kit)
+    return broker_wiring.make(*parts)
 
 
 def _waiting(clock: Clock) -> Callable[[float], None]:
@@ -124,33 +115,6 @@ def _waiting(clock: Clock) -> Callable[[float], None]:
         clock.advance(seconds=seconds)
 
     return step
-
-
-def _broker_kit(
-    paths: Paths, settings: Settings, switch: FileKillSwitch, clock: Clock, wait: Callable[[float], None],
-    panel: PanelCache, calendar: Calendar,
-) -> BrokerKit:  # fmt: skip
-    sim, b, mode = settings.sim, settings.broker, settings.run.mode
-    bucket = TokenBucket(paths.locks, f"broker-{mode}", capacity=b.requests_per_minute,
-                         per_s=b.requests_per_minute / 60, clock=SystemClock(), sleep=time.sleep)  # fmt: skip
-    return BrokerKit(
-        clock=clock, wait=wait, mode=mode, books=SqlLedger(paths.state / "sim_broker.db", clock),
-        market=SimMarket(bars=panel, calendar=calendar, clock=clock, costs=cost_model(settings)),
-        terms=SimTerms(**sim.model_dump()), keys=_keys(paths, mode), base_url=b.base_url, data_url=b.data_url,
-        feed=b.feed, timeouts=(b.connect_timeout_s, b.read_timeout_s), take_token=bucket.take,
-        blocks=lambda request: switch.blocks(closing=request.effect is Effect.CLOSE),
-    )  # fmt: skip
-
-
-def _keys(paths: Paths, mode: str) -> Keys:
-    """Read the pair of keys from the environment or `.env`; the simulated broker needs none."""
-    if mode == "sim":
-        return Keys()
-    told = {**dotenv(paths.home / ".env"), **os.environ}
-    return Keys(
-        key_id=told.get("APCA_API_KEY_ID") or told.get("ALPACA_API_KEY") or "",
-        secret=told.get("APCA_API_SECRET_KEY") or told.get("ALPACA_SECRET_KEY") or "",
-    )
 
 
 def compute_of(settings: Settings, paths: Paths) -> Compute:

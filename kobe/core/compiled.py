@@ -14,13 +14,27 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
-
-from kobe.core import machine_code
+from types import FunctionType
+from typing import Any, ClassVar, Protocol, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 _BLAS, _ARRAYS = "scipy.linalg.cython_blas", "numba.np.arraymath"
-_CALLED: set["Kernel"] = set()
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not an error
+    """Kept machine code ended with a fault; numba knows how to raise it."""
+
+
+class KeptCode(Protocol):
+    """Machine code of kernels that numba made in earlier processes."""
+
+    def find(self, function: FunctionType, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], Any] | None:
+        """Return what runs a kernel with such arguments, or None; what is returned raises only `Refused`."""
+        ...
+
+    def keep(self, function: FunctionType, dispatcher: Any) -> None:
+        """Keep what numba's object for a kernel holds."""
+        ...
 
 
 class Kernel:
@@ -30,7 +44,6 @@ class Kernel:
         """Nothing is loaded until the first call."""
         functools.update_wrapper(self, function)
         self.made = function, options
-        self._natives: dict[str, machine_code.Native] = {}
 
     @functools.cached_property
     def dispatcher(self) -> Any:
@@ -45,27 +58,16 @@ class Kernel:
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the compiled function: while numba is not loaded, its machine code of an earlier process."""
-        if "numba" not in sys.modules:
-            native = self._native(arguments)
+        if _Shelf.make is not None and "numba" not in sys.modules:
+            native = _Shelf.code().find(self.made[0], arguments)
             if native is not None:
-                with suppress(machine_code.Refused):
+                with suppress(Refused):
                     return native(arguments)
-        _CALLED.add(self)
+        _Shelf.called.add(self)
         return self.dispatcher(*arguments)
 
-    def _native(self, arguments: Sequence[Any]) -> machine_code.Native | None:
-        kind = machine_code.kinds(arguments)
-        if kind is None:
-            return None
-        if kind not in self._natives:
-            found = machine_code.find(self.made[0], kind)
-            if found is None:
-                return None
-            self._natives[kind] = found
-        return self._natives[kind]
-
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("made", "_natives"):
+        if name.startswith("__") or name == "made":
             raise AttributeError(name)
         return getattr(self.dispatcher, name)
 
@@ -84,12 +86,34 @@ def njit(**options: Any) -> Callable[[F], F]:
     return made
 
 
-@atexit.register
+class _Shelf:
+    """What kernels of this process have of earlier ones, and which of them numba had to call."""
+
+    make: Callable[[], KeptCode] | None = None
+    called: ClassVar[set[Kernel]] = set()
+
+    @staticmethod
+    @functools.cache
+    def code() -> KeptCode:
+        assert _Shelf.make is not None
+        return _Shelf.make()
+
+
+def use(make: Callable[[], KeptCode]) -> None:
+    """Let kernels that are called before numba is loaded run as kept, and keep what numba has loaded at the end.
+
+    Args:
+        make: returns the kept code; asked by the first kernel that is called.
+    """
+    if _Shelf.make is None:
+        atexit.register(_keep)
+    _Shelf.make = make
+
+
 def _keep() -> None:
-    """Keep the machine code of what numba loaded in this process; what is not kept it looks up again."""
-    for kernel in _CALLED:
-        with suppress(Exception):
-            machine_code.keep(kernel.made[0], kernel.dispatcher)
+    for kernel in _Shelf.called:
+        with suppress(Exception):  # what is not kept numba looks up again
+            _Shelf.code().keep(kernel.made[0], kernel.dispatcher)
 
 
 def _found(module: str, name: str) -> Any:

@@ -13,6 +13,7 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 _THREAD = threading.local()  # a thread of the pool that waited for the pool would wait for itself
+_LIMIT: list[int] = []
 WORTH_IT = 400_000  # items below which handing work to threads costs more than it saves
 
 
@@ -69,14 +70,18 @@ def _set_by_a_fault(stopped: threading.Event) -> Iterator[None]:
         raise
 
 
+def limit(threads: int) -> None:
+    """Allow so many threads while numba, which knows a limit of its own, is not loaded."""
+    _LIMIT[:] = [max(1, threads)]
+
+
 def _allowed() -> int:
     """Return how many threads there may be: numba's word where it is loaded, else what it would say."""
     numba = sys.modules.get("numba")
     if numba is not None:
         return int(numba.get_num_threads())
-    told = os.environ.get("NUMBA_NUM_THREADS", "")
-    if told.isdecimal():
-        return max(1, int(told))
+    if _LIMIT:
+        return _LIMIT[-1]
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -10,6 +10,7 @@ import typer
 import typer.main
 
 from kobe import __version__
+from kobe.app import warm
 from kobe.interfaces.cli import (
     audit,
     backup,
@@ -105,6 +106,7 @@ def _look_at_each_command_once() -> None:
 def main() -> None:
     """Run the command line; nothing made while it starts is garbage, so nobody looks for any until the work begins."""
     gc.disable()
+    warm.keep_what_dataclasses_write()
     _look_at_each_command_once()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else every package there is gets asked for some
     app()

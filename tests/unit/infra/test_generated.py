@@ -7,13 +7,14 @@ import sys
 
 import pytest
 
-from kobe.core.generated import Kept
+from kobe.infra.generated import Kept
 
 TEXT = "def plus(x):\n return x + 1"
 CLASSES = """
 import dataclasses
 if {kept}:
-    import kobe.interfaces.cli
+    from kobe.app import warm
+    warm.keep_what_dataclasses_write()
 from dataclasses import dataclass, replace
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Bar:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kobe.core import machine_code
+from kobe.infra import machine_code
 
 KERNELS = """
 import numpy as np
@@ -45,7 +45,10 @@ def shared(total, rows, out):
 PROGRAM = """
 import json, sys
 import numpy as np
+from kobe.app import warm
 import kernels
+
+warm.use_kernel_cache()
 
 out = np.full(5, np.nan)
 prices = np.linspace(1.0, 2.0, 5)

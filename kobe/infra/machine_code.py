@@ -3,8 +3,8 @@
 Importing numba and looking a kernel up in its cache take a quarter of a second, loading its machine code takes
 milliseconds. So what numba compiled is kept when a process ends, under a name made of everything it depends on: the
 kernel's bytecode and that of every kernel it calls, the types of the arguments, numba's own build and the processor.
-A process that finds it there calls it as numba would, by numba's calling convention; where anything is missing, numba
-does the work and this module none. `KEEPS` says which results it can hand over.
+A process that finds it there (`core.compiled.use`) calls it as numba would, by numba's calling convention; where
+anything is missing, numba does the work. `KEEPS` says which results can be handed over.
 """
 
 import ctypes
@@ -17,11 +17,15 @@ import sysconfig
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
+
+from kobe.core.compiled import Refused
+from kobe.infra import durable
 
 KEEPS: dict[str, Any] = {"none": None, "int64": ctypes.c_int64, "float64": ctypes.c_double}
 """What numba calls the type of a result -> where the machine code puts it."""
@@ -34,10 +38,6 @@ _SCALARS: dict[type, tuple[str, Any]] = {
 _LOCK = threading.Lock()
 _ENGINES: list[Any] = []  # the code lives as long as they do
 Native = Callable[[Sequence[Any]], Any]
-
-
-class Refused(Exception):  # noqa: N818 - an answer, not an error
-    """The machine code ended with a fault; numba knows how to raise it."""
 
 
 def kinds(arguments: Sequence[Any]) -> str | None:
@@ -75,57 +75,59 @@ def _kind_of_type(kind: Any) -> str | None:
     return str(kind) if str(kind) in ("int64", "float64", "bool") else None
 
 
-def find(function: FunctionType, kind: str) -> Native | None:
-    """Return the machine code of a kernel for some kinds of arguments, or None where none is kept."""
-    place = _place(function, kind)
-    if place is None:
-        return None
-    with _LOCK, suppress(OSError, ValueError, RuntimeError, ImportError):
-        folder, stem, stamp = place
-        content = (folder / f"{stem}-{stamp}.o").read_bytes()
-        if hashlib.blake2b(content[32:], digest_size=32).digest() != content[:32]:
+@dataclass(frozen=True)
+class MachineCode:
+    """The kept machine code of one folder, behind `core.compiled.KeptCode`."""
+
+    folder: Path
+    _found: dict[tuple[FunctionType, str], Native] = field(default_factory=dict, repr=False)
+
+    def find(self, function: FunctionType, arguments: Sequence[Any]) -> Native | None:
+        """Return the machine code of a kernel for such arguments, or None where none is kept."""
+        kind = kinds(arguments)
+        if kind is None:
             return None
-        name, result, code = content[32:].split(b"\n", 2)
-        return _native(_address(name.decode(), code), kind, KEEPS[result.decode()])
-    return None
+        with _LOCK:
+            if (function, kind) not in self._found:
+                native = self._read(function, kind)
+                if native is None:
+                    return None
+                self._found[function, kind] = native
+            return self._found[function, kind]
+
+    def _read(self, function: FunctionType, kind: str) -> Native | None:
+        with suppress(OSError, ValueError, RuntimeError, ImportError):
+            content = self._path(function, kind).read_bytes()
+            if hashlib.blake2b(content[32:], digest_size=32).digest() != content[:32]:
+                return None
+            name, result, code = content[32:].split(b"\n", 2)
+            return _native(_address(name.decode(), code), kind, KEEPS[result.decode()])
+        return None
+
+    def keep(self, function: FunctionType, dispatcher: Any) -> None:
+        """Keep what numba compiled of a kernel in this process or found in its own cache."""
+        for types, compiled in dispatcher.overloads.items():
+            kind, result = kinds_of_types(types), str(compiled.signature.return_type)
+            if kind is None or result not in KEEPS or self._path(function, kind).exists():
+                continue
+            cache = dispatcher._cache  # noqa: SLF001 - numba has no other way to its object code
+            held = cache._cache_file.load(cache._index_key(types, dispatcher.targetctx.codegen()))  # noqa: SLF001
+            if held is not None and held[0][1] == "object":
+                body = b"\n".join([held[1].llvm_func_name.encode(), result.encode(), bytes(held[0][2][0])])
+                _write(self._path(function, kind), hashlib.blake2b(body, digest_size=32).digest() + body)
+
+    def _path(self, function: FunctionType, kind: str) -> Path:
+        """Return the name that says everything the code depends on."""
+        stem = f"{function.__module__}.{function.__qualname__}-{_short(kind)}"
+        return self.folder / f"{stem}-{_short(chr(10).join([_built(), *_content(function, set())]))}.o"
 
 
-def keep(function: FunctionType, dispatcher: Any) -> None:
-    """Keep what numba compiled of a kernel in this process or found in its cache; what it cannot read stays unkept."""
-    for types, compiled in dispatcher.overloads.items():
-        kind, result = kinds_of_types(types), str(compiled.signature.return_type)
-        place = None if kind is None or result not in KEEPS else _place(function, kind)
-        if place is None:
-            continue
-        folder, stem, stamp = place
-        path = folder / f"{stem}-{stamp}.o"
-        if path.exists():
-            continue
-        cache = dispatcher._cache  # noqa: SLF001 - numba has no other way to its object code
-        held = cache._cache_file.load(cache._index_key(types, dispatcher.targetctx.codegen()))  # noqa: SLF001
-        if held is None or held[0][1] != "object":
-            continue
-        body = b"\n".join([held[1].llvm_func_name.encode(), result.encode(), bytes(held[0][2][0])])
-        _write(path, stem, hashlib.blake2b(body, digest_size=32).digest() + body)
-
-
-def _write(path: Path, stem: str, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-    for old in path.parent.glob(f"{stem}-*.o"):
+def _write(path: Path, content: bytes) -> None:
+    """Put a file in the place of those that the same kernel left for the same arguments before it changed."""
+    durable.write_whole(path, content, sync_name=False, sync_content=False)
+    for old in path.parent.glob(f"{path.stem.rpartition('-')[0]}-*.o"):
         if old != path:
             old.unlink(missing_ok=True)
-
-
-def _place(function: FunctionType, kind: str) -> tuple[Path, str, str] | None:
-    """Return folder, beginning and end of the file's name; None without a cache folder or without numba's modules."""
-    folder, built = os.environ.get("NUMBA_CACHE_DIR"), _built()
-    if not folder or not built:
-        return None
-    stem = f"{function.__module__}.{function.__qualname__}-{_short(kind)}"
-    return Path(folder) / "machine_code", stem, _short("\n".join([built, *_content(function, set())]))
 
 
 def _short(text: str) -> str:
@@ -150,13 +152,15 @@ def _content(function: FunctionType, seen: set[Any]) -> Iterator[str]:
 
 @functools.cache
 def _built() -> str:
-    """Tell which numba, Python and processor the code is for; empty without numba's modules."""
+    """Tell which numba, Python and processor the code is for.
+
+    Raises:
+        OSError: numba's own modules are not where it keeps them.
+    """
     import llvmlite
     import llvmlite.binding as llvm
 
     files = [Path(path) for path in _helper_files().values()]
-    if not files or not all(path.is_file() for path in files):
-        return ""
     stats = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files]
     plain = ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS")
     told = sorted((k, v) for k, v in os.environ.items() if k.startswith("NUMBA_") and k not in plain)
@@ -169,7 +173,7 @@ def _built() -> str:
 def _helper_files() -> Mapping[str, str]:
     found = importlib.util.find_spec("numba")  # says where it is, imports nothing
     if found is None or not found.submodule_search_locations:
-        return {}
+        raise ImportError("numba")
     ending = sysconfig.get_config_var("EXT_SUFFIX")
     root = Path(found.submodule_search_locations[0])
     return {name: str(root.joinpath(*name.split(".")[1:])) + str(ending) for name in HELPERS}
