@@ -262,24 +262,3 @@ def _average_range(ranges: Floats, bars_before: int, value: float, n: int) -> fl
             value = (value * (n - 1) + span) / n
         ranges[t] = value if i >= n else np.nan
     return value
-
-
-@njit(cache=True, nogil=True)
-def prior_low_and_age(first: int, last: int, offsets: Ints, low: Floats, n: int, lowest: Floats, age: Floats) -> None:
-    """Lowest low of the n bars before t (t not among them) and its age in bars; equal lows: the newest counts."""
-    for k in range(first, last):
-        start = offsets[k]
-        best = start
-        if start < offsets[k + 1]:
-            lowest[start] = age[start] = np.nan
-        for t in range(start + 1, offsets[k + 1]):
-            if best < t - n:
-                best = t - n
-                for j in range(t - n + 1, t):
-                    if low[j] <= low[best]:
-                        best = j
-            elif low[t - 1] <= low[best]:
-                best = t - 1
-            known = t - start >= n
-            lowest[t] = low[best] if known else np.nan
-            age[t] = t - best if known else np.nan

@@ -1,6 +1,8 @@
 """Structure: prior extremes and their age."""
 
-from kobe.core.panel import Floats, Panel
+import numpy as np
+
+from kobe.core.panel import Floats, Ints, Panel
 from kobe.features.passes import Pass
 
 
@@ -33,13 +35,32 @@ def bars_seen(panel: Panel, n: int = 1) -> Pass:  # noqa: ARG001 - a plain count
 
 def _prior(panel: Panel, side: str, n: int, wanted: int) -> Floats:
     """Return the level (0) or its age (1); the other, found with it, waits at the panel until it is asked for."""
-    from kobe.features import kernels
+    from kobe.features import kernels, prior_kernels
 
     waiting: dict[tuple[str, int, int], Floats] = panel.__dict__.setdefault("_waiting_priors", {})
     kept = waiting.pop((side, n, wanted), None)
     if kept is not None:
         return kept
     low = panel.low if side == "low" else -panel.high
-    both = kernels.filled(kernels.prior_low_and_age, panel.offsets, low, n, columns=2)
+    both = kernels.filled(prior_kernels.prior_low_and_age, panel.offsets, low, n, columns=2)
     waiting[side, n, 1 - wanted] = both[1 - wanted]
     return both[wanted]
+
+
+def prior_low_at(panel: Panel, n: int, rows: Ints) -> Floats:
+    """Return `prior_low` at some rows."""
+    return _prior_at(panel, n, rows)[0]
+
+
+def prior_low_age_at(panel: Panel, n: int, rows: Ints) -> Floats:
+    """Return `prior_low_age` at some rows."""
+    return _prior_at(panel, n, rows)[1]
+
+
+def _prior_at(panel: Panel, n: int, rows: Ints) -> tuple[Floats, Floats]:
+    from kobe.features import prior_kernels
+
+    lowest, age = np.empty(len(rows)), np.empty(len(rows))
+    starts = panel.offsets[panel.symbol_of_row[rows]]
+    prior_kernels.prior_low_and_age_at(starts, rows, panel.low, n, lowest, age)
+    return lowest, age

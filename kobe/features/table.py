@@ -25,10 +25,17 @@ NEVER = 2**62  # the first bar of a column that is always unknown, as a variance
 
 @dataclass(frozen=True, slots=True)
 class Indicator:
-    """A column over all rows: what computes it, or the pass that does, and the first bar at which it is defined."""
+    """A column over all rows.
+
+    Attributes:
+        compute: returns it, or the pass that does.
+        first_bar: the first bar at which it is defined.
+        at: returns it at some rows from the few bars before each; None where it takes the whole history.
+    """
 
     compute: Callable[[Panel, int], Floats | Pass]
     first_bar: Callable[[int], int]
+    at: Callable[[Panel, int, Rows], Floats] | None = None
 
     def values(self, panel: Panel, n: int) -> Floats:
         """Return the column with period n over all rows, float64[rows]."""
@@ -42,8 +49,8 @@ INDICATORS: dict[str, Indicator] = {
     "rsi": Indicator(momentum.relative_strength_index, lambda n: n),
     "atr": Indicator(volatility.average_true_range, lambda n: n),
     "adv_usd": Indicator(volume.average_dollar_volume, lambda n: min(n, volume.LEAST_OBSERVATIONS) - 1),
-    "prior_low": Indicator(patterns.prior_low, lambda n: n),
-    "prior_low_age": Indicator(patterns.prior_low_age, lambda n: n),
+    "prior_low": Indicator(patterns.prior_low, lambda n: n, patterns.prior_low_at),
+    "prior_low_age": Indicator(patterns.prior_low_age, lambda n: n, patterns.prior_low_age_at),
     "prior_high": Indicator(patterns.prior_high, lambda n: n),
     "prior_high_age": Indicator(patterns.prior_high_age, lambda n: n),
     "bars_seen": Indicator(patterns.bars_seen, lambda _: 0),
@@ -74,6 +81,9 @@ class FeatureTable:
 
     def at(self, name: str, n: int, rows: Rows) -> Floats:
         """Return an indicator at some rows, float64[len(rows)]; of few symbols it is worked out on their bars alone."""
+        quick = INDICATORS[name].at
+        if quick is not None and not self.has(name, n) and len(rows) * n < len(self.panel):
+            return quick(self.panel, n, rows)
         symbols, place = np.unique(self.panel.symbol_of_row[rows], return_inverse=True)
         if self.has(name, n) or len(symbols) * MANY_SYMBOLS > len(self.panel.symbols):
             return self.column(name, n)[rows]
@@ -147,7 +157,7 @@ def _depth_atr(table: FeatureTable, rows: Rows) -> Floats:
     panel = table.panel
     has_previous = rows > panel.offsets[panel.symbol_of_row[rows]]
     atr_before = np.where(has_previous, table.column("atr", 14)[rows - has_previous], np.nan)
-    return _over(table.column("prior_low", 20)[rows] - panel.low[rows], atr_before)
+    return _over(table.at("prior_low", 20, rows) - panel.low[rows], atr_before)
 
 
 def _atr_pct(table: FeatureTable, rows: Rows) -> Floats:

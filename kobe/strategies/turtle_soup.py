@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from kobe.core.panel import Floats, Panel
 from kobe.core.signal_table import SignalTable
+from kobe.features.passes import Passes
 from kobe.features.table import FeatureTable
 from kobe.strategies.conditions import Condition, condition, shared_conditions
-from kobe.strategies.spec import THRESHOLD_NOISE, BaseParams, Setup, Strategy, build_table, in_trend
+from kobe.strategies.spec import THRESHOLD_NOISE, BaseParams, Setup, Strategy, build_table, usable
 
 NAME = "turtle_soup"
 
@@ -45,20 +46,22 @@ def _sweeps(
     panel: Panel, features: FeatureTable, params: TurtleSoupParams, sign: int
 ) -> tuple[npt.NDArray[np.int64], Floats]:
     """Return the rows of sweeps of the prior low (sign +1) or, mirrored, of the prior high (-1), and their recovery."""
-    side = "low" if sign > 0 else "high"
-    extreme = panel.low if sign > 0 else panel.high
-    level = features.column(f"prior_{side}", params.lookback_bars)
-    age = features.column(f"prior_{side}_age", params.lookback_bars)
-    atr = features.column("atr", params.atr_bars)
-    swept = np.flatnonzero(sign * (level - extreme) > 0)  # few rows: the rest is looked at there only
-    over = level[swept]
+    from kobe.features.prior_kernels import lows_swept
+
+    extreme = panel.low if sign > 0 else -panel.high
+    passes = Passes(features)
+    atr, trend = passes.column("atr", params.atr_bars), usable(passes, params, sign)
+    found = passes.rows((NAME, "swept", sign, params.lookback_bars), lows_swept, extreme, params.lookback_bars)
+    passes.run()
+    swept, lowest, age = found()  # few rows: the rest is looked at there only
+    over = sign * lowest
     before = np.where(swept > 0, atr[np.maximum(swept - 1, 0)], np.nan)  # the history rule excludes a first bar
     with np.errstate(divide="ignore", invalid="ignore"):
-        depth = sign * (over - extreme[swept]) / before
+        depth = (lowest - extreme[swept]) / before
     recovery = sign * (panel.close[swept] - over)
     shallowest, deepest = params.min_depth_atr - THRESHOLD_NOISE, params.max_depth_atr + THRESHOLD_NOISE
     deep = (depth >= shallowest) & (depth <= deepest)
-    fits = deep & (age[swept] >= params.min_age_bars) & (recovery > 0) & in_trend(features, params, sign)[swept]
+    fits = deep & (age >= params.min_age_bars) & (recovery > 0) & trend[swept]
     return swept[fits], recovery[fits]
 
 
@@ -88,8 +91,8 @@ def conditions(
     panel: Panel, features: FeatureTable, params: TurtleSoupParams, rows: npt.NDArray[np.int64]
 ) -> list[Condition]:
     """Return the rules of a long setup at some rows, shared ones first."""
-    level = features.column("prior_low", params.lookback_bars)[rows]
-    age = features.column("prior_low_age", params.lookback_bars)[rows]
+    level = features.at("prior_low", params.lookback_bars, rows)
+    age = features.at("prior_low_age", params.lookback_bars, rows)
     atr = features.column("atr", params.atr_bars)[np.maximum(rows - 1, 0)]
     low, close = panel.low[rows], panel.close[rows]
     with np.errstate(divide="ignore", invalid="ignore"):
