@@ -30,7 +30,7 @@ from kobe.strategies import STRATEGIES
 from kobe.strategies.spec import BaseParams
 
 PICKS, TRADE, RECORD = "daily_picks", "trade_of_day", "decision.json"
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,8 @@ def use_kernel_cache() -> None:
 
     if "NUMBA_CACHE_DIR" not in os.environ:
         os.environ["NUMBA_CACHE_DIR"] = _cache_folder()
-    compiled.use(_machine_code)
+    if sys.platform == "linux":  # nobody has tried it elsewhere; there numba is loaded, as for a kernel never kept
+        compiled.use(_machine_code)
     told = os.environ.get("NUMBA_NUM_THREADS", "")
     if told.isdecimal():
         threads.limit(int(told))

@@ -202,7 +202,7 @@ def _address(name: str, code: bytes) -> int:
     import llvmlite.binding as llvm
 
     _prepared()
-    machine = llvm.Target.from_default_triple().create_target_machine()
+    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
