@@ -82,10 +82,12 @@ class FeatureTable:
     def at(self, name: str, n: int, rows: Rows) -> Floats:
         """Return an indicator at some rows, float64[len(rows)]; of few symbols it is worked out on their bars alone."""
         quick = INDICATORS[name].at
-        if quick is not None and not self.has(name, n) and len(rows) * n < len(self.panel):
+        if self.has(name, n) or len(rows) * n > len(self.panel):
+            return self.column(name, n)[rows]
+        if quick is not None:
             return quick(self.panel, n, rows)
         symbols, place = np.unique(self.panel.symbol_of_row[rows], return_inverse=True)
-        if self.has(name, n) or len(symbols) * MANY_SYMBOLS > len(self.panel.symbols):
+        if len(symbols) * MANY_SYMBOLS > len(self.panel.symbols):
             return self.column(name, n)[rows]
         own = self.derived(("own", symbols.tobytes()), lambda: self._own(symbols))
         earlier = rows - self.panel.offsets[symbols][place]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -67,65 +68,69 @@ print(json.dumps(whole | {"numba in the end": "numba" in sys.modules}))
 """
 
 
-@pytest.fixture
-def run(tmp_path):
+def run(folder, *arguments, **variables):
     """Run the program in a process of its own, with a cache that nobody else has."""
-    (tmp_path / "kernels.py").write_text(KERNELS)
-    (tmp_path / "program.py").write_text(PROGRAM)
-
-    def run(*arguments):
-        env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(
-            [sys.executable, "program.py", *arguments], cwd=tmp_path, env=env, capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    command = [sys.executable, "program.py", *arguments]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
-def test_a_second_process_computes_the_same_without_numba(run, tmp_path):
-    first, second = run("3"), run("3")
+def kept(folder):
+    return sorted((folder / "cache" / "machine_code").iterdir())
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A folder in which the program ran once, and what it told."""
+    folder = tmp_path_factory.mktemp("compiled")
+    (folder / "kernels.py").write_text(KERNELS)
+    (folder / "program.py").write_text(PROGRAM)
+    return folder, run(folder, "3")
+
+
+@pytest.fixture
+def folder(compiled, tmp_path):
+    return shutil.copytree(compiled[0], tmp_path / "copy")
+
+
+def test_a_second_process_computes_the_same_without_numba(compiled, folder):
+    first, second = dict(compiled[1]), run(folder, "3")
     assert (first.pop("numba"), first.pop("numba in the end")) == (True, True)
     assert (second.pop("numba"), second.pop("numba in the end")) == (False, False)
     assert first == second
-    assert len(list((tmp_path / "cache" / "machine_code").iterdir())) == 3
+    assert len(kept(folder)) == 3
 
 
-def test_what_is_not_kept_is_numbas_work_and_so_is_raising(run):
-    first = run("3", "doubled")
-    second = run("0", "doubled")
-    assert first["doubled"] == second["doubled"] == [0, 2, 4]
-    assert (second["numba"], second["numba in the end"]) == (False, True)
-    assert "division by zero" in second["fault"]
+def test_what_is_not_kept_is_numbas_work_and_so_is_raising(folder):
+    told = run(folder, "0", "doubled")
+    assert told["doubled"] == [0, 2, 4]
+    assert (told["numba"], told["numba in the end"]) == (False, True)
+    assert "division by zero" in told["fault"]
 
 
 @pytest.mark.parametrize("change", [("FACTOR = 3.0", "FACTOR = 4.0"), ("x * FACTOR", "x * FACTOR + 1.0")])
-def test_a_kernel_whose_helper_or_constant_changed_is_another_one(run, tmp_path, change):
-    first = run("3")
-    source = tmp_path / "kernels.py"
+def test_a_kernel_whose_helper_or_constant_changed_is_another_one(compiled, folder, change):
+    source = folder / "kernels.py"
     source.write_text(source.read_text().replace(*change))
-    changed = run("3")
+    changed = run(folder, "3")
     assert changed["numba"]
-    assert changed["out"] != first["out"]
-    assert len(list((tmp_path / "cache" / "machine_code").iterdir())) == 3, "the old one is gone"
+    assert changed["out"] != compiled[1]["out"]
+    assert len(kept(folder)) == 3, "the old one is gone"
 
 
 @pytest.mark.parametrize("harm", [lambda c: c[:-1], lambda c: c[:400] + bytes([c[400] ^ 1]) + c[401:], lambda _: b""])
-def test_damaged_code_is_not_run(run, tmp_path, harm):
-    first = run("3")
-    for path in (tmp_path / "cache" / "machine_code").iterdir():
+def test_damaged_code_is_not_run(compiled, folder, harm):
+    for path in kept(folder):
         path.write_bytes(harm(path.read_bytes()))
-    assert run("3") == first, "numba did it"
+    assert run(folder, "3") == compiled[1], "numba did it"
 
 
-def test_another_build_of_numba_does_not_take_the_code_of_this_one(run, tmp_path, monkeypatch):
-    run("3")
-    (before,) = (tmp_path / "cache" / "machine_code").glob("kernels.count-*")
-    monkeypatch.setenv("NUMBA_OPT", "2")
-    assert run("3")["numba"]
-    assert not before.exists()
+def test_another_build_of_numba_does_not_take_the_code_of_this_one(folder):
+    before = kept(folder)
+    assert run(folder, "3", NUMBA_OPT="2")["numba"]
+    assert not any(path.exists() for path in before)
 
 
 SCALARS = st.one_of(
