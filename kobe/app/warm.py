@@ -17,7 +17,7 @@ def use_kernel_cache() -> None:
     A user who may write none, such as a service's without a home folder, compiles anew for each process: kernels in a
     folder that others may write as well would be their code in our process.
     """
-    from kobe.core import compiled, threads
+    from kobe.core import compiled
 
     if "NUMBA_CACHE_DIR" not in os.environ:
         os.environ["NUMBA_CACHE_DIR"] = _cache_folder()
@@ -25,6 +25,8 @@ def use_kernel_cache() -> None:
         compiled.use(_machine_code)
     told = os.environ.get("NUMBA_NUM_THREADS", "")
     if told.isdecimal():
+        from kobe.core import threads
+
         threads.limit(int(told))
 
 

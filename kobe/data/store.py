@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from kobe.core.calendar import Calendar
-from kobe.core.errors import DataError, IntegrityError, MissingDataError, SchemaError
+from kobe.core.errors import DataError, IntegrityError, KobeError, MissingDataError, SchemaError
 from kobe.core.frames import pl
 from kobe.core.panel import BAR_COLUMNS, Panel
 from kobe.data import actions, assemble, holds, manifest, panel_file
@@ -250,6 +250,11 @@ class BarStore:
                 return panel_file.mapped(path, self.calendar, held.provenance)
         self._map(held, path)  # returns first: what making it took is gone before it is mapped
         return panel_file.mapped(path, self.calendar, held.provenance)
+
+    def leave_mapped(self) -> None:
+        """Make the panel's file for the readers to come; where that fails, the first of them makes it and says why."""
+        with suppress(KobeError):
+            self.panel()
 
     def _map(self, held: Manifest, path: Path) -> None:
         panel = assemble.assemble(self._years(held), self.calendar, held.provenance, self.actions(), self.holds())

@@ -1,17 +1,18 @@
 """Mail by SMTP, encrypted, with the picture attached and told in words."""
 
-import smtplib
-import ssl
 from contextlib import suppress
 from datetime import datetime
-from email.message import EmailMessage
-from email.utils import format_datetime
+from typing import TYPE_CHECKING
 
 from kobe.core.ids import digest
 from kobe.core.messages import Message
 from kobe.infra.channels.kit import DELIVERED, ChannelKit, Fate, Part, Reply
 from kobe.infra.channels.text import one_line, whole
 from kobe.infra.channels.wire import LOOPBACK
+
+if TYPE_CHECKING:
+    import smtplib
+    from email.message import EmailMessage
 
 _SENT = "sent"
 
@@ -45,6 +46,8 @@ class MailChannel:
 
     def send(self, part: Part, instant: datetime) -> Reply:
         """Send one mail to every reader; up to its content nothing has left, afterwards nobody knows."""
+        import smtplib
+
         step = "not reached"
         server: smtplib.SMTP | None = None
         try:
@@ -69,7 +72,10 @@ class MailChannel:
         finally:
             _part_from(server)
 
-    def _connected(self) -> smtplib.SMTP:
+    def _connected(self) -> "smtplib.SMTP":
+        import smtplib
+        import ssl
+
         kit, timeout_s = self._kit, self._kit.timeouts[1]
         if kit.security == "ssl":
             return smtplib.SMTP_SSL(kit.host, kit.port, timeout=timeout_s, context=ssl.create_default_context())
@@ -83,8 +89,11 @@ class MailChannel:
         return server
 
 
-def written(part: Part, kit: ChannelKit, instant: datetime) -> EmailMessage:
+def written(part: Part, kit: ChannelKit, instant: datetime) -> "EmailMessage":
     """Return a part as a mail."""
+    from email.message import EmailMessage
+    from email.utils import format_datetime
+
     mail = EmailMessage()
     mail["Subject"], mail["From"], mail["To"] = one_line(part.heading, 300), kit.sender, ", ".join(kit.to)
     mail["Date"], mail["Message-ID"] = format_datetime(instant), f"<{digest(part.key)[:32]}@kobe.invalid>"
@@ -97,7 +106,7 @@ def written(part: Part, kit: ChannelKit, instant: datetime) -> EmailMessage:
     return mail
 
 
-def _addressed(server: smtplib.SMTP, kit: ChannelKit) -> Reply | None:
+def _addressed(server: "smtplib.SMTP", kit: ChannelKit) -> Reply | None:
     """Name sender and readers; returns a reply where the server takes one of them not."""
     for code, said in (server.mail(kit.sender), *(server.rcpt(reader) for reader in kit.to)):
         if code not in {250, 251}:
@@ -115,8 +124,10 @@ def _judged(code: int, said: bytes | str) -> Reply:
     return Reply(fate=Fate.AGAIN if code < 500 else Fate.NEVER, why=why)
 
 
-def _part_from(server: smtplib.SMTP | None) -> None:
+def _part_from(server: "smtplib.SMTP | None") -> None:
     """Say good-bye; whatever goes wrong now changes nothing about the mail."""
+    import smtplib
+
     if server is not None:
         with suppress(smtplib.SMTPException, OSError):
             server.quit()
