@@ -120,6 +120,29 @@ def _found(module: str, name: str) -> Any:
     return functools.reduce(getattr, name.split("."), importlib.import_module(module))
 
 
+def content(function: FunctionType) -> Iterator[str]:
+    """Tell everything a kernel is made of: its bytecode, the values it names, and the kernels it calls, whatever file.
+
+    numba's own cache looks at the kernel's file alone: one whose helper changed in another file would run as it was.
+    """
+    return _content(function, set())
+
+
+def _content(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
+    code = function.__code__
+    seen.add(function)
+    yield f"{code.co_code.hex()} {code.co_consts!r} {code.co_varnames} {code.co_names}"
+    for name in code.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, Kernel):
+            called, options = value.made
+            yield repr(options)
+            if called not in seen:
+                yield from _content(called, seen)
+        elif isinstance(value, int | float | str | tuple):
+            yield repr(value)
+
+
 @functools.cache
 def _numba() -> Any:
     import numba
@@ -127,7 +150,13 @@ def _numba() -> Any:
     from numba.core.caching import Cache
 
     entrypoints._already_initialized = True  # noqa: SLF001 - else every package there is gets asked for extensions
-    setattr(Cache, "load_overload", _load_kept)  # noqa: B010 - as an assignment it is one to a method
+    plain: Any = Cache._index_key  # noqa: SLF001 - numba has no other way in
+
+    def index_key(cache: Any, signature: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*plain(cache, signature, codegen), *content(cache._py_func))  # noqa: SLF001
+
+    setattr(Cache, "_index_key", index_key)  # noqa: B010 - as an assignment it is one to a method
+    setattr(Cache, "load_overload", _load_kept)  # noqa: B010
     return numba
 
 

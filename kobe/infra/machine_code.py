@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from kobe.core.compiled import Refused
+from kobe.core.compiled import Refused, content
 from kobe.infra import durable
 
 KEEPS: dict[str, Any] = {"none": None, "int64": ctypes.c_int64, "float64": ctypes.c_double}
@@ -47,8 +47,9 @@ def kinds(arguments: Sequence[Any]) -> str | None:
 
 
 def _kind(value: Any) -> str | None:
-    if isinstance(value, np.ndarray):
-        plain = value.flags.c_contiguous and value.flags.aligned and value.ndim and value.dtype.kind in "biuf"
+    if type(value) is np.ndarray:
+        plain = value.flags.c_contiguous and value.flags.aligned and value.ndim and value.dtype.isnative
+        plain = plain and value.dtype.kind in "biuf"
         return f"{value.dtype.name}x{value.ndim}{'w' if value.flags.writeable else 'r'}" if plain else None
     if type(value) is tuple:
         inner = kinds(value)
@@ -119,7 +120,7 @@ class MachineCode:
     def _path(self, function: FunctionType, kind: str) -> Path:
         """Return the name that says everything the code depends on."""
         stem = f"{function.__module__}.{function.__qualname__}-{_short(kind)}"
-        return self.folder / f"{stem}-{_short(chr(10).join([_built(), *_content(function, set())]))}.o"
+        return self.folder / f"{stem}-{_short(chr(10).join([_built(), *content(function)]))}.o"
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -132,22 +133,6 @@ def _write(path: Path, content: bytes) -> None:
 
 def _short(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
-
-
-def _content(function: FunctionType, seen: set[Any]) -> Iterator[str]:
-    """Tell everything a kernel is made of: its bytecode, the values it names, and the kernels it calls."""
-    code: CodeType = function.__code__
-    seen.add(function)
-    yield f"{code.co_code.hex()} {code.co_consts!r} {code.co_varnames} {code.co_names}"
-    for name in code.co_names:
-        value = function.__globals__.get(name)
-        called, options = getattr(value, "made", (None, None))
-        if isinstance(called, FunctionType):
-            yield repr(options)
-            if called not in seen:
-                yield from _content(called, seen)
-        elif isinstance(value, int | float | str | tuple):
-            yield repr(value)
 
 
 @functools.cache
