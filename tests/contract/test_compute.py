@@ -158,8 +158,9 @@ def test_a_worker_killed_in_the_middle_costs_its_task_again_and_nothing_else(els
     results = elsewhere.map(compute_work.killed_once, tasks, shared=shared)
     assert results == [float(ARRAYS["walk"][i:].sum()) for i in range(10)]
     tries = [len((tmp_path / f"tries-{i}").read_text()) for i in range(10)]
-    assert [tries[i] for i in (1, 5, 9)] == [2, 2, 2]
-    if elsewhere.name == "processes":  # dask keeps results in its workers, so that one more may be lost
+    assert min(tries[i] for i in (1, 5, 9)) == 2
+    if elsewhere.name == "processes":  # dask keeps results in its workers: one that is killed loses those as well
+        assert [tries[i] for i in (1, 5, 9)] == [2, 2, 2]
         assert sum(tries) == 13
 
 
