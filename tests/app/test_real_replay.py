@@ -59,7 +59,7 @@ def test_a_hundred_random_sessions_of_nine_years_are_decided_again_to_the_byte(r
     fresh = wiring.build(home)
     for day in drawn:
         files = read_record(fresh, day)["files"]
-        assert len(files) == 6
+        assert len(files) == 4
         on_disk = {n: hashlib.sha256((fresh.paths.of_session(day) / n).read_bytes()).hexdigest() for n in files}
         assert on_disk == files
         again = run_replay(fresh, day)

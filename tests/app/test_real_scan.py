@@ -35,6 +35,6 @@ def test_2020_03_05_of_505_real_symbols_gives_the_same_picks_from_bars_cut_at_th
     assert told[0]["model_id"] is not None
     assert len(told[0]["picks"]) >= 1
     for name in ("daily_picks", "trade_of_day"):
-        for kind in ("jsonl", "csv", "parquet"):
+        for kind in ("jsonl", "csv"):
             left, right = ((ctx.paths.of_session(DAY) / f"{name}.{kind}").read_bytes() for ctx in (whole, cut))
             assert left == right

@@ -122,7 +122,7 @@ class Runner:
         Each is a `before_request`, and one that sends or moves an order a `before_order`: past everything but the last
         look at the kill switch.
         """
-        from kobe.app import desk, wiring
+        from kobe.app import broker_wiring, desk
 
         class Bucket:
             """In place of the request budget, which has tests of its own."""
@@ -135,7 +135,7 @@ class Runner:
                 if steps.door is not None and steps.door.guard is not None:
                     steps("before_order")
 
-        wiring.TokenBucket = Bucket
+        broker_wiring.TokenBucket = Bucket
         desk.manager = lambda ctx: replace(self._manager(ctx), checkpoint=steps)
 
 

@@ -59,6 +59,10 @@ class PlantedTable(FeatureTable):
             self._columns[name, n] = self.planted[name](self.panel, n)
         return self._columns[name, n]
 
+    def at(self, name: str, n: int, rows: Rows) -> Floats:
+        """Return what leaks at some rows as the whole column has it there."""
+        return self.column(name, n)[rows] if name in self.planted else super().at(name, n, rows)
+
     def pass_of(self, name: str, n: int) -> Pass | None:
         """Return no pass for a leaking column: it is not worked out as the honest one is."""
         return None if name in self.planted else super().pass_of(name, n)
