@@ -14,7 +14,8 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from types import FunctionType
+from enum import EnumType
+from types import FunctionType, ModuleType
 from typing import Any, ClassVar, Protocol, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -139,7 +140,9 @@ def _content(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
             yield repr(options)
             if called not in seen:
                 yield from _content(called, seen)
-        elif isinstance(value, int | float | str | tuple):
+        elif isinstance(value, EnumType):
+            yield repr(list(value))
+        elif value is not None and not isinstance(value, ModuleType | FunctionType):
             yield repr(value)
 
 

@@ -175,7 +175,7 @@ class Panel:
         hasher.update(repr(meta).encode())
         hasher.update("".join(self.symbol_digests).encode())
         hasher.update(np.ascontiguousarray(self.final_loss).data)
-        return hasher.hexdigest()
+        return hasher.hexdigest()[:HEX_DIGITS]
 
     @cached_property
     def symbol_digests(self) -> tuple[str, ...]:

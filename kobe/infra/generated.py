@@ -11,12 +11,13 @@ import dataclasses
 import functools
 import importlib.util
 import marshal
-import os
 import sys
 from contextlib import suppress
 from pathlib import Path
 from types import CodeType
 from typing import Any
+
+from kobe.core.errors import KobeError
 
 _MOST = 20_000  # texts; a file that has outlived many versions of kobe begins anew
 _HERE = Path(__file__)
@@ -60,9 +61,10 @@ class Kept:
 
     def write(self) -> None:
         """Write down what was compiled; where there is no room for it nothing is lost."""
-        if not self._new or sys.dont_write_bytecode:
+        if not self._new or sys.dont_write_bytecode or not self._path.parent.is_dir():
             return
-        with suppress(OSError):
-            temporary = self._path.with_suffix(f".{os.getpid()}")
-            temporary.write_bytes(importlib.util.MAGIC_NUMBER + marshal.dumps(self._known | self._new))
-            temporary.replace(self._path)
+        from kobe.infra import durable
+
+        content = importlib.util.MAGIC_NUMBER + marshal.dumps(self._known | self._new)
+        with suppress(KobeError):
+            durable.write_whole(self._path, content, sync_name=False, sync_content=False)

@@ -158,9 +158,9 @@ def test_a_worker_killed_in_the_middle_costs_its_task_again_and_nothing_else(els
     results = elsewhere.map(compute_work.killed_once, tasks, shared=shared)
     assert results == [float(ARRAYS["walk"][i:].sum()) for i in range(10)]
     tries = [len((tmp_path / f"tries-{i}").read_text()) for i in range(10)]
-    assert min(tries[i] for i in (1, 5, 9)) == 2
-    if elsewhere.name == "processes":  # dask keeps results in its workers: one that is killed loses those as well
-        assert [tries[i] for i in (1, 5, 9)] == [2, 2, 2]
+    lost = 0 if elsewhere.name == "processes" else 2  # dask's workers keep results: two later kills may lose one again
+    assert all(2 <= tries[i] <= 2 + lost for i in (1, 5, 9))
+    if elsewhere.name == "processes":
         assert sum(tries) == 13
 
 

@@ -78,6 +78,7 @@ class Bench:
         for number, fault in enumerate(faults):
             trial = rehearsal(self.stage.operation, fault, number)
             found[fault] = (trial, self.one(trial).acts[0])
+        assert "before_request" in found["none"][1]["points"], "requests to the broker are not counted"
         return found
 
     def whole(self, faults: list[str], lines: int, dice: random.Random, *, full: bool = False) -> None:

@@ -15,13 +15,20 @@ from hypothesis import strategies as st
 from kobe.infra import machine_code
 
 HELPER = """
+from enum import IntEnum
+
+import numpy as np
 from kobe.core.compiled import njit
 
 FACTOR = 3.0
+WHOLE = np.uint64(2)
+
+class Kind(IntEnum):
+    FIRST = 1
 
 @njit(cache=True, nogil=True)
 def helper(x):
-    return x * FACTOR
+    return x * FACTOR + WHOLE + (1.0 if Kind.FIRST == 1 else 5.0)
 """
 KERNELS = """
 import numpy as np
@@ -115,7 +122,15 @@ def test_what_is_not_kept_is_numbas_work_and_so_is_raising(folder):
     assert "division by zero" in told["fault"]
 
 
-@pytest.mark.parametrize("change", [("FACTOR = 3.0", "FACTOR = 4.0"), ("x * FACTOR", "x * FACTOR + 1.0")])
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("FACTOR = 3.0", "FACTOR = 4.0"),
+        ("x * FACTOR", "x * FACTOR + 1.0"),
+        ("uint64(2)", "uint64(5)"),
+        ("FIRST = 1", "FIRST = 3"),
+    ],
+)
 def test_a_kernel_is_another_one_when_its_helper_or_a_constant_changed_in_another_file(compiled, folder, change):
     shutil.rmtree(folder / "cache")
     assert run(folder, "3")["out"] == compiled[1]["out"], "now numba's own cache knows the kernels of this folder"
