@@ -174,9 +174,9 @@ def _limits(told: dict[str, Any]) -> Limits:
 
 def outputs(found: Scan, rows: list[dict[str, Any]], artifacts: Artifacts, folder: Path) -> dict[str, str]:
     """Write picks (`rows`) and trade of the day as JSONL and CSV; return file name -> SHA-256."""
-    told = {PICKS: rows, TRADE: [picks.trade_of_day_row(found)]}
-    files = {name: tables.write_rows(artifacts, folder / name, jsonable(those)) for name, those in told.items()}
-    return {name: sha for those in files.values() for name, sha in those.items()}
+    trade = picks.trade_of_day_row(found)
+    files = tables.write_rows(artifacts, folder / PICKS, jsonable(rows), picks.COLUMNS)
+    return files | tables.write_rows(artifacts, folder / TRADE, [jsonable(trade)], list(trade))
 
 
 def tones_of(ctx: Context, found: Scan) -> dict[str, tuple[float, int]]:

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 from kobe import __version__
-from kobe.app import decision, experiments
+from kobe.app import decision, experiments, tables
 from kobe.app.context import Context
 from kobe.app.decision import RECORD, RECORD_VERSION, TRADE, Inputs
 from kobe.core.errors import IntegrityError, KobeError, ModelError
@@ -96,6 +96,11 @@ def _of_shadow(ctx: Context, inputs: Inputs, found: scan.Scan) -> dict[str, Any]
         "model_id": inputs.shadow_id,
         "probabilities": {c.signal.signal_id: float(p) for c, p in zip(found.candidates, odds, strict=True)},
     }
+
+
+def picks_as_csv(document: Document) -> str:
+    """Return the picks of a scan's document as `daily_picks.csv` has them."""
+    return tables.csv_of(jsonable(document.data["picks"]), picks.COLUMNS)
 
 
 def read_trade_of_day(ctx: Context, session: date) -> dict[str, Any] | None:

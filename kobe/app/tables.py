@@ -21,21 +21,26 @@ def write_table(artifacts: Artifacts, stem: Path, frame: "pl.DataFrame", *, wait
     return {name: artifacts.write(stem.parent / name, content, wait=wait) for name, content in written.items()}
 
 
-def write_rows(artifacts: Artifacts, stem: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Write a few JSON-ready rows with the same keys as JSONL and CSV, without a frame; returns file name -> digest."""
+def write_rows(
+    artifacts: Artifacts, stem: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
+) -> dict[str, str]:
+    """Write a few JSON-ready rows with these keys as JSONL and CSV, without a frame; returns file name -> digest."""
     lines = "".join(canonical_json(row) + "\n" for row in rows)
-    written = {stem.name + ".jsonl": lines, stem.name + ".csv": _csv(rows)}
+    written = {stem.name + ".jsonl": lines, stem.name + ".csv": csv_of(rows, columns)}
     return {name: artifacts.write(stem.parent / name, text.encode()) for name, text in written.items()}
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV as polars writes it: nothing for None, truths in small letters."""
+def csv_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Return rows as CSV as polars writes it: nothing for None, truths in small letters; no row is the header alone.
+
+    Raises:
+        ValueError: a row has another column.
+    """
     import csv
     import io
 
     out = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: str(v).lower() if isinstance(v, bool) else v for k, v in row.items()} for row in rows)
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: str(v).lower() if isinstance(v, bool) else v for k, v in row.items()} for row in rows)
     return out.getvalue()

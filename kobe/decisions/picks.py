@@ -4,6 +4,15 @@ from typing import Any
 
 from kobe.core.types import Candidate
 from kobe.decisions.scan import Scan
+from kobe.learning.dataset import FEATURE_COLUMNS
+
+COLUMNS = (
+    "signal_date", "valid_session", "rank", "symbol", "strategy", "side", "probability", "gate", "passes_gate",
+    "expected_r", "reference_close", "raw_close", "stop", "target", "atr", "score", "adv_usd", "signal_id",
+    "params_hash", "model_id", "data_digest", "banners", *(f"feature_{name}" for name in FEATURE_COLUMNS),
+    "sentiment", "headlines",
+)  # fmt: skip
+"""What `daily_picks` holds of each; sentiment and headlines are put beside a pick where it is written."""
 
 
 def pick_row(scan: Scan, candidate: Candidate) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The command line as a person and as a program meets it: exit codes, JSON, one-line errors, never a traceback."""
 
+import csv
+import io
 import json
 import subprocess
 import sys
@@ -7,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from kit.command import kobe, one_line
+
+from kobe.decisions import picks
 
 
 def test_an_empty_home_says_what_to_do_next(tmp_path):
@@ -23,6 +27,26 @@ def test_bad_words_are_usage_errors(tmp_path):
     assert kobe(tmp_path, "nonsense").returncode == 2
     one_line(kobe(tmp_path, "jobs", "run", "nonsense"), 2, "unknown job", "kobe jobs list")
     one_line(kobe(tmp_path, "data", "import", "x.csv", "--map", "nonsense"), 2, "OURS=THEIRS")
+
+
+def test_picks_as_csv_are_the_file_and_no_pick_is_a_header(home):
+    """A program reads the same columns every day, from the file, from stdout, and whether there is a pick or none."""
+    told = {}
+    for day in ("2024-12-12", "2024-12-30"):
+        done = kobe(home, "scan", "--session", day, "--csv")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == (home / "reports" / day / "daily_picks.csv").read_text(encoding="utf-8")
+        rows = [json.loads(line) for line in (home / "reports" / day / "daily_picks.jsonl").read_text().splitlines()]
+        told[day] = list(csv.DictReader(io.StringIO(done.stdout)))
+        assert all(row.keys() == set(picks.COLUMNS) for row in rows), "no column is missing"
+        assert [(row["symbol"], float(row["raw_close"])) for row in told[day]] == [
+            (row["symbol"], row["raw_close"]) for row in rows
+        ]
+        assert done.stdout.splitlines()[0] == ",".join(picks.COLUMNS)
+    assert {bool(rows) for rows in told.values()} == {True, False}
+    for odd in ("--json", "--why-not=SPY"):
+        refused = kobe(home, "scan", "--csv", odd)
+        assert (refused.returncode, refused.stdout) == (2, "")
 
 
 def test_settings_that_cannot_be_used_are_refused_by_name(tmp_path):

@@ -20,11 +20,14 @@ def scan(
     ] = None,
     dry_run: DryRun = False,
     json: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print the picks alone, as daily_picks.csv has them.")] = False,
 ) -> None:
     """Rank the signals of a session's close and name the trade of the day, or say why there is none.
 
     Example: kobe scan --session 2020-03-05 --json
     """
+    if csv and (json or why_not is not None):
+        raise typer.BadParameter("--csv goes with neither --json nor --why-not")
 
     def use_case(ctx: "Context") -> "Document":
         if why_not is not None:
@@ -35,7 +38,13 @@ def scan(
 
         return run_scan(ctx, ScanRequest(session=session, top=top, dry_run=dry_run))
 
-    execute(use_case, json=json)
+    execute(use_case, json=json, text=_picks_as_csv if csv else None)
+
+
+def _picks_as_csv(document: "Document") -> str:
+    from kobe.app.scan import picks_as_csv
+
+    return picks_as_csv(document)
 
 
 def explain(

@@ -96,9 +96,10 @@ def on_backend(
 
 
 def execute(
-    use_case: Callable[[Context], Document], *, json: bool, as_of: datetime | None = None, progress: bool = False
-) -> None:
-    """Build the context, run a use case and print what it says; every error ends here."""
+    use_case: Callable[[Context], Document], *, json: bool, as_of: datetime | None = None, progress: bool = False,
+    text: Callable[[Document], str] | None = None,
+) -> None:  # fmt: skip
+    """Build the context, run a use case and print what it says, or what `text` makes of it; every error ends here."""
 
     def run() -> Document:
         from kobe.app import wiring
@@ -110,7 +111,7 @@ def execute(
         _begin_collecting()
         return use_case(ctx)
 
-    show(run, json=json, collects=True)
+    show(run, json=json, collects=True, text=text)
 
 
 def _begin_collecting() -> None:
@@ -120,12 +121,15 @@ def _begin_collecting() -> None:
     gc.enable()
 
 
-def show(run: Callable[[], Document], *, json: bool, collects: bool = False) -> None:
+def show(
+    run: Callable[[], Document], *, json: bool, collects: bool = False, text: Callable[[Document], str] | None = None
+) -> None:
     """Run something that returns a document, print it, and leave with its exit code.
 
     Args:
         run: returns the document.
         json: print it for a program.
+        text: makes of it what is printed instead.
         collects: `run` begins to look for garbage by itself, once it has started; else that begins now.
     """
     from kobe.app.warm import use_kernel_cache
@@ -137,7 +141,7 @@ def show(run: Callable[[], Document], *, json: bool, collects: bool = False) -> 
     try:
         with lost:
             document = run()
-        _print(document, json=json)
+        _print(document, json=json, text=text)
     except KobeError as error:
         _fail(error, json=json)
     except (KeyboardInterrupt, typer.Abort):
@@ -178,10 +182,12 @@ class _LostInterrupts:
             self._before(unraisable)
 
 
-def _print(document: Document, *, json: bool) -> None:
+def _print(document: Document, *, json: bool, text: Callable[[Document], str] | None) -> None:
     from kobe.app import output
 
-    if json:
+    if text is not None:
+        sys.stdout.write(text(document))
+    elif json:
         sys.stdout.write(output.as_json(document) + "\n")
     elif not OPTIONS.quiet:
         output.print_document(document, color=OPTIONS.color)
