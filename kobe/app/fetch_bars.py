@@ -101,7 +101,7 @@ def run_fetch(ctx: Context, request: FetchRequest) -> Document:
             for (source, feed), group in fetch.by_origin(done.got.values()).items()
         ]
         shutil.rmtree(folder, ignore_errors=True)  # everything staged is in the store now
-    ctx.store.leave_mapped()
+    ctx.store.leave_mapped(sum(shipped.kept for shipped in shipments))
     return _told(done, shipments, fresh, last)
 
 

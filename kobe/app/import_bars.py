@@ -64,15 +64,14 @@ def scope(ctx: Context, adjustment: str) -> Scope:
 
 def run_import(ctx: Context, request: ImportRequest) -> Document:
     """Check a file or folder and bring its good bars into the store."""
+    bars = read_bars(request.file, request.mapping)
     if request.dry_run:
-        bars, rules = read_bars(request.file, request.mapping), scope(ctx, request.provenance.adjustment)
+        rules = scope(ctx, request.provenance.adjustment)
         screened = inspection.screen(bars, rules)
         found = inspection.findings(screened.good, ctx.store.actions(), rules)
         return _checked_only(request.file.name, len(bars), screened, found)
-    bars_of_file = read_bars(request.file, request.mapping)
-    imported = keep(ctx, bars_of_file, request.provenance, request.file.name, replace=request.replace)
-    del bars_of_file  # their memory is what making the panel takes
-    ctx.store.leave_mapped()
+    imported = keep(ctx, bars, request.provenance, request.file.name, replace=request.replace)
+    ctx.store.leave_mapped(len(bars))
     return imported
 
 

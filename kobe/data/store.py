@@ -27,6 +27,7 @@ from kobe.infra.blobs import Blobs
 MANIFEST, PREVIOUS = "manifest.json", "manifest.previous.json"
 STORED = ("date", "symbol", *BAR_COLUMNS, "raw_factor", "origin")
 """The columns of a part of bars."""
+MOST_NEW = 4  # one bar in so many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,10 +252,15 @@ class BarStore:
         self._map(held, path)  # returns first: what making it took is gone before it is mapped
         return panel_file.mapped(path, self.calendar, held.provenance)
 
-    def leave_mapped(self) -> None:
-        """Make the panel's file for the readers to come; where that fails, the first of them makes it and says why."""
+    def leave_mapped(self, new: int) -> None:
+        """Make the panel's file for the readers to come, after so many new bars.
+
+        Not after most of the store is new: the process that brought it in has taken the memory it may take. Then, or
+        where it fails, the first reader makes the file, and says why it cannot.
+        """
         with suppress(KobeError):
-            self.panel()
+            if new * MOST_NEW <= self.manifest().rows:
+                self.panel()
 
     def _map(self, held: Manifest, path: Path) -> None:
         panel = assemble.assemble(self._years(held), self.calendar, held.provenance, self.actions(), self.holds())

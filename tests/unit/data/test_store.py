@@ -209,6 +209,22 @@ def test_a_panel_that_the_disk_has_no_room_for_leaves_nothing_behind(store, cale
     assert list(store.cache.iterdir()) == []
 
 
+def test_new_bars_leave_the_panel_s_file_and_a_store_that_is_mostly_new_does_not(store, calendar, monkeypatch):
+    bars = market(calendar)
+    store.leave_mapped(1)  # an empty store has none to leave
+    put(store, bars)
+    store.leave_mapped(len(bars) // 4 + 1)
+    assert not store.cache.exists()
+    with monkeypatch.context() as patched:
+        write = panel_file.write
+        patched.setattr(panel_file, "write", lambda panel, file: write(panel, Full(file)))
+        store.leave_mapped(1)  # no room is no fault of the bars that came in
+    assert list(store.cache.iterdir()) == []
+    store.leave_mapped(len(bars) // 4)
+    (left,) = store.cache.iterdir()
+    assert panel_file.mapped(left, calendar, store.manifest().provenance).digest == assembled(store).digest
+
+
 def test_nothing_there_is_said_and_not_guessed(store):
     assert store.held() is None
     with pytest.raises(MissingDataError, match="kobe data import"):
